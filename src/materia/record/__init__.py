@@ -1,5 +1,6 @@
 """The values a campaign is made of."""
 
+from materia.record._campaign_record import CampaignRecord, JobRecord
 from materia.record._values import (
     Candidate,
     JobSpec,
@@ -14,7 +15,9 @@ from materia.record._values import (
 )
 
 __all__ = [
+    "CampaignRecord",
     "Candidate",
+    "JobRecord",
     "JobSpec",
     "Label",
     "Outcome",
