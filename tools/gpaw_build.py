@@ -149,7 +149,7 @@ def build_environment(found: Probes, config: Path, constraints: Path) -> dict[st
 
 
 def build_wheel(python: Path, requirement: str, folder: Path, constraints: Path) -> str:
-    """Puts GPAW's wheel into ``folder``: a ready-made one where pip is offered it (a wheelhouse), or builds it.
+    """Puts GPAW's wheel into ``folder``: a ready-made one if pip is offered it (a wheelhouse), or built.
 
     Args:
         python: the virtual environment's interpreter.

@@ -1,9 +1,9 @@
-"""Creates the virtual environment and installs materia with its tested versions; does nothing if that is already so.
+"""Creates the virtual environment and installs materia at its tested versions; does nothing if that is done.
 
     python3 tools/install.py --extras gpaw,dashboard
 
-Needs no root. Standard library only: this runs before anything is installed, on whichever Python 3 started it; where that
-one is too old or too new, a fitting one is looked for on PATH.
+Needs no root. Standard library only: this runs before anything is installed, on whichever Python 3 started it
+(where that one is too old or too new, a fitting one is looked for on PATH).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fitting_python() -> str | None:
         if program and subprocess.run([program, "-c", ""], capture_output=True).returncode == 0:
             return program
     raise InstallError(
-        f"materia needs Python 3.11, 3.12 or 3.13; this one is {sys.version.split()[0]} and no other was found on PATH.\n"
+        f"materia needs Python 3.11, 3.12 or 3.13; this is {sys.version.split()[0]}, and PATH has no other.\n"
         "  remedy: install one and name it: make run PYTHON=/path/to/python3.12"
     )
 
@@ -77,7 +77,7 @@ def explain_missing(missing: list[str]) -> str:
     return (
         f"{names} missing for {sys.executable} ({sys.version.split()[0]}).\n"
         f"  remedy: on Debian or Ubuntu: sudo apt-get install {command}\n"
-        "  (a Python that is not the system's own brings its own venv and headers, or has packages named after its version)"
+        "  (a Python beside the system's own has packages named after its version, or brings these itself)"
     )
 
 

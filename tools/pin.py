@@ -2,9 +2,9 @@
 
     make pin    (or: .venv/bin/python tools/pin.py)
 
-Run it in an environment in which the tests passed. Local versions are dropped (``2.13.0+cpu`` is pinned as ``2.13.0``, so
-that a machine with a GPU gets the build for it). The libraries that only a GPU build of torch brings are not installed
-everywhere; their pins are kept from the file as it was.
+Run it in an environment in which the tests passed. Local versions are dropped (``2.13.0+cpu`` is pinned as
+``2.13.0``, so that a machine with a GPU gets the build for it). The libraries that only a GPU build of torch
+brings are not installed everywhere; their pins are kept from the file as it was.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GPU_ONLY = re.compile(r"(nvidia-|cuda-|triton==)")
 
 
 def closure(name: str, extras: Iterable[str]) -> dict[str, str]:
-    """Installed versions of everything ``name`` with ``extras`` needs here, by canonical name; ``name`` left out."""
+    """Installed versions of all that ``name`` with ``extras`` needs, by canonical name; itself left out."""
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     waiting = [(canonicalize_name(name), extra) for extra in ("", *extras)]
