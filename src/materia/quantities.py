@@ -83,6 +83,4 @@ def quantity(name: str) -> Quantity:
     try:
         return REGISTRY[name]
     except KeyError:
-        raise ConfigError(
-            f"unknown quantity {name!r}", remedy=f"use one of: {', '.join(sorted(REGISTRY))}"
-        ) from None
+        raise ConfigError(f"unknown quantity {name!r}", remedy=f"use one of: {', '.join(sorted(REGISTRY))}") from None

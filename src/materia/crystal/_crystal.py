@@ -128,9 +128,7 @@ class Crystal:
 
     @classmethod
     def from_ase(cls, atoms: Atoms) -> Crystal:
-        return cls(
-            np.array(atoms.cell[:]), np.array(atoms.numbers), np.array(atoms.get_scaled_positions(wrap=False))
-        )
+        return cls(np.array(atoms.cell[:]), np.array(atoms.numbers), np.array(atoms.get_scaled_positions(wrap=False)))
 
     def to_pymatgen(self) -> Structure:
         from pymatgen.core import Lattice, Structure
@@ -142,7 +140,9 @@ class Crystal:
         if not structure.is_ordered:
             raise StructureError(f"{structure.formula} has partly occupied sites; materia needs ordered structures")
         return cls(
-            np.array(structure.lattice.matrix), np.array(structure.atomic_numbers), np.array(structure.frac_coords)
+            np.array(structure.lattice.matrix),
+            np.array(structure.atomic_numbers),
+            np.array(structure.frac_coords),
         )
 
     def __repr__(self) -> str:

@@ -43,9 +43,7 @@ def prototype_label(crystal: Crystal, symprec: float = 0.01) -> str:
     """
     import spglib
 
-    dataset = spglib.get_symmetry_dataset(
-        (crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec
-    )
+    dataset = spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
     number = 1 if dataset is None else int(dataset.number)
     letters = ["a"] * crystal.n_atoms if dataset is None else list(dataset.wyckoffs)
     equivalent = list(range(crystal.n_atoms)) if dataset is None else list(dataset.equivalent_atoms)

@@ -1,6 +1,7 @@
 """The values a campaign is made of."""
 
 from materia.record._campaign_record import CampaignRecord, JobRecord
+from materia.record._redact import redacted
 from materia.record._values import (
     Candidate,
     JobSpec,
@@ -26,5 +27,6 @@ __all__ = [
     "PickState",
     "Resources",
     "Round",
+    "redacted",
     "to_json",
 ]

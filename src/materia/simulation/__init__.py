@@ -1,0 +1,28 @@
+"""Simulation: levels, engines, recipes, and what goes wrong in them."""
+
+from materia.simulation._cost import cost_features, estimate_seconds
+from materia.simulation._failures import Failure, Reason
+from materia.simulation._jobs import job_key, make_job
+from materia.simulation._levels import LEVELS, ROUGH, STANDARD, Level, level, level_hash
+from materia.simulation.engines import Capabilities, Engine, engine
+from materia.simulation.recipes import RECIPES, recipe
+
+__all__ = [
+    "LEVELS",
+    "RECIPES",
+    "ROUGH",
+    "STANDARD",
+    "Capabilities",
+    "Engine",
+    "Failure",
+    "Level",
+    "Reason",
+    "cost_features",
+    "engine",
+    "estimate_seconds",
+    "job_key",
+    "level",
+    "level_hash",
+    "make_job",
+    "recipe",
+]

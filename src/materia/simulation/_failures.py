@@ -1,0 +1,40 @@
+"""Failures of the science, typed: why a calculation has no value."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a calculation failed. ``retryable`` ones may end otherwise when tried again unchanged."""
+
+    NOT_CONVERGED = "not_converged"  # self-consistency, after the remedies
+    RELAXATION_UNFINISHED = "relaxation_unfinished"
+    GEOMETRY_EXPLODED = "geometry_exploded"
+    ATOMS_OVERLAP = "atoms_overlap"
+    MISSING_PSEUDOPOTENTIAL = "missing_pseudopotential"
+    OPEN_SHELL = "open_shell"
+    OUT_OF_MEMORY = "out_of_memory"
+    ENGINE_MISSING = "engine_missing"
+    UNEXPECTED = "unexpected"
+
+    @property
+    def retryable(self) -> bool:
+        return self in {Reason.OUT_OF_MEMORY, Reason.ENGINE_MISSING, Reason.UNEXPECTED}
+
+
+class Failure(Exception):  # noqa: N818 - a value of the design that travels as an exception inside one process
+    """A calculation that ended without a value.
+
+    Attributes:
+        reason: the class of failure.
+        message: one sentence for people.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"

@@ -1,0 +1,5 @@
+"""Engines: programs that compute. One file each, found by entry point ``materia.engines``."""
+
+from materia.simulation.engines._protocol import Bands, Capabilities, Engine, engine
+
+__all__ = ["Bands", "Capabilities", "Engine", "engine"]

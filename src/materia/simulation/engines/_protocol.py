@@ -1,0 +1,111 @@
+"""What an engine must offer. Implementations are found by entry point ``materia.engines``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from materia.crystal import Crystal
+from materia.errors import EngineError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from materia.simulation._failures import Failure
+    from materia.simulation._levels import Level
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do on this machine.
+
+    Attributes:
+        available: whether it can run at all.
+        version: its version, or "".
+        features: optional parts by name (``{"libxc": False, "mpi": False}``).
+        missing: why it is not available, in words.
+        remedy: what to install.
+    """
+
+    available: bool
+    version: str = ""
+    features: Mapping[str, bool] = field(default_factory=dict)
+    missing: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Eigenvalues of a converged closed-shell state.
+
+    Attributes:
+        n_occupied: doubly occupied bands (electrons / 2).
+        grid_kpoints, path_kpoints: (n_k, 3) fractional reciprocal coordinates.
+        grid, path: (n_k, n_bands >= n_occupied + 1) eigenvalues, eV.
+    """
+
+    n_occupied: int
+    grid_kpoints: NDArray[np.float64]
+    grid: NDArray[np.float64]
+    path_kpoints: NDArray[np.float64]
+    path: NDArray[np.float64]
+
+
+class Engine(Protocol):
+    """A program that solves for energies, forces, stresses and bands of a crystal."""
+
+    name: str
+
+    def capabilities(self) -> Capabilities:
+        """What it can do here; never raises."""
+        ...
+
+    def pseudopotentials(self, elements: Sequence[str], level: Level) -> dict[str, str]:
+        """Digest of the pseudopotential (or PAW set) of each element.
+
+        Raises:
+            EngineError: there is none for an element.
+        """
+        ...
+
+    def n_electrons(self, crystal: Crystal, level: Level) -> int:
+        """Valence electrons in the cell with this engine's pseudopotentials."""
+        ...
+
+    def calculator(self, level: Level, log: Path, *, attempt: int = 0, **overrides: Any) -> Any:
+        """An ASE calculator at that level; ``attempt`` > 0 asks for more robust convergence settings,
+        which must leave the level of theory as it is."""
+        ...
+
+    def bands(self, atoms: Atoms, level: Level, log: Path) -> Bands:
+        """Eigenvalues on the self-consistent grid and along the band path of a converged state."""
+        ...
+
+    def classify(self, error: BaseException) -> Failure:
+        """The typed failure behind an exception of this engine."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Versions of everything that computed."""
+        ...
+
+
+def engine(name: str) -> Engine:
+    """The installed engine of that name.
+
+    Raises:
+        EngineError: no installed package offers one under that name.
+    """
+    found = {point.name: point for point in entry_points(group="materia.engines")}
+    if name not in found:
+        raise EngineError(
+            f"no engine is called {name!r}", remedy=f"installed engines: {', '.join(sorted(found)) or 'none'}"
+        )
+    made: Engine = found[name].load()()
+    return made

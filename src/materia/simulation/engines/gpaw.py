@@ -1,0 +1,141 @@
+"""GPAW in plane-wave mode (Enkovaara et al., J. Phys.: Condens. Matter 22, 253202 (2010))."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from materia.crystal import Crystal
+from materia.errors import EngineError
+from materia.simulation._failures import Failure, Reason
+from materia.simulation._levels import Level
+from materia.simulation.engines._protocol import Bands, Capabilities
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+INSTALL = "install materia's extra: pip install 'materia[gpaw]' (docs/installation.md says how to build GPAW)"
+
+
+@cache
+def _setup_file(element: str, xc: str) -> Path | None:
+    """The PAW dataset file GPAW would use, found without importing GPAW."""
+    folders = [Path(p) for p in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if p]
+    spec = find_spec("gpaw_data")
+    if spec is not None:
+        folders += [Path(p) / "setups" for p in spec.submodule_search_locations or []]
+    for folder in folders:
+        for suffix in ("", ".gz"):
+            path = folder / f"{element}.{xc}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+@cache
+def _setup(element: str, xc: str) -> tuple[str, int]:
+    """(SHA-256 of the unpacked PAW dataset, first 12 hex digits; its valence electrons)."""
+    path = _setup_file(element, xc)
+    if path is None:
+        raise EngineError(
+            f"GPAW has no {xc} PAW dataset for {element}",
+            remedy="leave the element out of the space, or add the dataset to GPAW_SETUP_PATH",
+        )
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    match = re.search(rb'<atom[^>]*valence="([\d.]+)"', data)
+    if match is None:
+        raise EngineError(f"the PAW dataset of {element} names no valence electrons", where=path)
+    return hashlib.sha256(data).hexdigest()[:12], round(float(match[1]))
+
+
+class GPAWEngine:
+    """Runs in the job's own process; the driver asks only for capabilities, digests and electron counts."""
+
+    name = "gpaw"
+
+    def capabilities(self) -> Capabilities:
+        try:
+            found = version("gpaw")
+        except PackageNotFoundError:
+            return Capabilities(False, missing="GPAW is not installed", remedy=INSTALL)
+        if _setup_file("Si", "PBE") is None:
+            return Capabilities(
+                False, found, missing="GPAW's PAW datasets are not installed", remedy="pip install gpaw-data"
+            )
+        return Capabilities(True, found, {name: bool(value) for name, value in _libraries().items()})
+
+    def pseudopotentials(self, elements: Sequence[str], level: Level) -> dict[str, str]:
+        return {element: _setup(element, level.xc)[0] for element in sorted(set(elements))}
+
+    def n_electrons(self, crystal: Crystal, level: Level) -> int:
+        return sum(n * _setup(element, level.xc)[1] for element, n in crystal.composition.items())
+
+    def calculator(self, level: Level, log: Path, *, attempt: int = 0, **overrides: Any) -> Any:
+        from gpaw import GPAW, PW, FermiDirac, Mixer
+
+        settings: dict[str, Any] = {
+            "mode": PW(level.cutoff_ev),
+            "xc": level.xc,
+            "kpts": {"density": level.kpoint_density, "gamma": True, "even": True},
+            "occupations": FermiDirac(level.smearing_ev),
+            "spinpol": False,
+            "txt": str(log),
+        }
+        if attempt:  # slower and steadier mixing: another way to the same solution
+            settings |= {"mixer": Mixer(0.02, 5, 100.0), "maxiter": 1000}
+        return GPAW(**(settings | overrides))
+
+    def bands(self, atoms: Atoms, level: Level, log: Path) -> Bands:
+        calc = atoms.calc
+        n_occupied = round(calc.get_number_of_electrons()) // 2
+        kpoints = np.asarray(calc.get_ibz_k_points())
+        grid = np.array([calc.get_eigenvalues(kpt=k)[: n_occupied + 1] for k in range(len(kpoints))])
+        path = atoms.cell.bandpath(density=level.path_density)
+        along = calc.fixed_density(
+            kpts=path,
+            symmetry="off",
+            nbands=n_occupied + 4,
+            convergence={"bands": n_occupied + 1},
+            txt=str(log),
+        )
+        eigenvalues = np.array([along.get_eigenvalues(kpt=k)[: n_occupied + 1] for k in range(len(path.kpts))])
+        return Bands(n_occupied, kpoints, grid, np.asarray(path.kpts), eigenvalues)
+
+    def classify(self, error: BaseException) -> Failure:
+        from gpaw import ConvergenceError
+
+        text = f"{type(error).__name__}: {error}".strip(": ")
+        if isinstance(error, Failure):
+            return error
+        if isinstance(error, ConvergenceError):
+            return Failure(Reason.NOT_CONVERGED, "the self-consistency did not converge")
+        if isinstance(error, MemoryError):
+            return Failure(Reason.OUT_OF_MEMORY, text)
+        if isinstance(error, np.linalg.LinAlgError):
+            return Failure(Reason.ATOMS_OVERLAP, f"the Hamiltonian cannot be diagonalised ({text})")
+        if isinstance(error, EngineError | FileNotFoundError):
+            return Failure(Reason.MISSING_PSEUDOPOTENTIAL, text)
+        return Failure(Reason.UNEXPECTED, text)
+
+    def versions(self) -> dict[str, str]:
+        names = ("gpaw", "gpaw-data", "ase", "numpy", "scipy")
+        return {name: version(name) for name in names} | {"libxc": _libraries().get("libxc") or "none (built-in PBE)"}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """Optional libraries GPAW was built with: name -> version or "" where it does without."""
+    import gpaw
+
+    found = {name: str(value or "") for name, value in gpaw.get_libraries().items()}
+    return {"libxc": found.get("libxc", ""), "mpi": "yes" if hasattr(gpaw.cgpaw, "Communicator") else ""}

@@ -1,0 +1,111 @@
+"""The program of one job: reads ``job.json`` in its folder, computes, publishes ``result.json`` by rename.
+
+Started as ``python -m materia.simulation.worker`` with the attempt folder as working directory. A failure
+of the science is a result; only a bug or a killed process leaves no ``result.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from materia.crystal import Crystal, validate
+from materia.errors import MateriaError
+from materia.simulation._failures import Failure, Reason
+from materia.simulation._levels import Level, level_hash
+from materia.simulation.engines import engine
+from materia.simulation.recipes import recipe
+
+RESULT_VERSION = 1
+SCF_TRIES = 2  # plain settings, then steadier mixing
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """Run the job in ``folder``; returns what was published as ``result.json``."""
+    job = json.loads((folder / "job.json").read_text())
+    wall, cpu = time.monotonic(), time.process_time()
+    result: dict[str, Any] = {
+        "version": RESULT_VERSION,
+        "key": job["key"],
+        "attempt": job.get("attempt", 1),
+        "status": "failed",
+        "reason": "",
+        "message": "",
+        "values": {},
+    }
+    remedies: list[str] = []
+    provenance: dict[str, Any] = {"host": platform.node(), "python": platform.python_version()}
+    try:
+        result["values"] = _compute(job, folder, provenance, remedies)
+        result["status"] = "completed"
+    except Failure as failure:
+        result |= {"reason": failure.reason.value, "message": failure.message}
+        result["retryable"] = failure.reason.retryable
+        if failure.reason is Reason.UNEXPECTED:
+            (folder / "traceback.txt").write_text(traceback.format_exc())
+    provenance |= {
+        "remedies": remedies,
+        "wall_s": time.monotonic() - wall,
+        "cpu_s": time.process_time() - cpu,
+    }
+    result["provenance"] = provenance
+    publish(folder / "result.json", result)
+    return result
+
+
+def _compute(job: dict[str, Any], folder: Path, provenance: dict[str, Any], remedies: list[str]) -> dict[str, Any]:
+    level = Level.model_validate(job["level"])
+    program = engine(level.engine)
+    capabilities = program.capabilities()
+    if not capabilities.available:
+        raise Failure(Reason.ENGINE_MISSING, f"{capabilities.missing}; {capabilities.remedy}")
+    provenance |= {"engine": program.name, "versions": program.versions()}
+    try:
+        crystal = validate(Crystal.from_record(job["structure"]))
+        digests = program.pseudopotentials(crystal.elements, level)
+    except MateriaError as error:
+        overlap = "overlap" in error.what or "denser" in error.what
+        raise Failure(Reason.ATOMS_OVERLAP if overlap else Reason.MISSING_PSEUDOPOTENTIAL, error.what) from error
+    if level_hash(level, digests) != job["level_hash"]:
+        raise Failure(
+            Reason.MISSING_PSEUDOPOTENTIAL,
+            "the pseudopotentials on this machine are not those of the job (other digests)",
+        )
+    provenance["pseudopotentials"] = digests
+    if program.n_electrons(crystal, level) % 2 and job["recipe"] in {"gap"}:
+        raise Failure(Reason.OPEN_SHELL, "an odd number of electrons: open shells are outside this version")
+    for attempt in range(SCF_TRIES):
+        try:
+            return recipe(job["recipe"])(crystal, level, program, folder, attempt=attempt)
+        except Exception as error:  # whatever the engine raises becomes a typed failure
+            failure = program.classify(error)
+            if failure.reason is not Reason.NOT_CONVERGED or attempt == SCF_TRIES - 1:
+                raise failure from error
+            remedies.append("steadier density mixing (0.02)")
+    raise AssertionError("unreachable")
+
+
+def publish(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that the file is either absent or whole: temporary name, fsync, rename."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as handle:
+        json.dump(content, handle, indent=1)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+def main() -> int:
+    """0 whenever a result was published: a failed calculation is a value, not an error of the program."""
+    run(Path.cwd())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
