@@ -95,9 +95,7 @@ def pinned(constraints: Path, name: str) -> str:
     for line in constraints.read_text().splitlines():
         if re.match(rf"{re.escape(name)}==", line, flags=re.IGNORECASE):
             return line.split("#")[0].strip()
-    raise InstallError(
-        f"{name} is not pinned in {constraints}.\n  remedy: restore the file from the repository"
-    )
+    raise InstallError(f"{name} is not pinned in {constraints}.\n  remedy: restore the file from the repository")
 
 
 def digest(constraints: Path, root: Path = ROOT) -> str:
@@ -139,9 +137,7 @@ def create(venv: Path) -> Path:
     there = python_version(python)
     wanted = "{}.{}".format(*sys.version_info[:2])
     if there and there != wanted:
-        raise InstallError(
-            f"{venv} holds Python {there}, asked for is {wanted}.\n  remedy: make clean, then again"
-        )
+        raise InstallError(f"{venv} holds Python {there}, asked for is {wanted}.\n  remedy: make clean, then again")
     if there and subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode == 0:
         return python
     say(f"creating {venv} with Python {sys.version.split()[0]}")
@@ -240,18 +236,10 @@ def say(text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 0 when everything is installed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--venv", type=Path, default=ROOT / ".venv", help="where the virtual environment goes"
-    )
-    parser.add_argument(
-        "--extras", default="", help="comma-separated extras of materia, such as gpaw,dashboard,dev"
-    )
-    parser.add_argument(
-        "--rebuild-gpaw", action="store_true", help="build GPAW again with the libraries found now"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the virtual environment goes")
+    parser.add_argument("--extras", default="", help="comma-separated extras of materia, such as gpaw,dashboard,dev")
+    parser.add_argument("--rebuild-gpaw", action="store_true", help="build GPAW again with the libraries found now")
     given = parser.parse_args(arguments)
     try:
         other = fitting_python()

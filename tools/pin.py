@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -23,11 +24,20 @@ EXTRAS = ("gpaw", "dashboard", "dev")
 GPU_ONLY = re.compile(r"(nvidia-|cuda-|triton==)")
 
 
-def closure(name: str, extras: Iterable[str]) -> dict[str, str]:
-    """Installed versions of all that ``name`` with ``extras`` needs, by canonical name; itself left out."""
+def stated(extras: Iterable[str], root: Path = ROOT) -> list[Requirement]:
+    """What pyproject.toml asks for, with these extras."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"]]
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines]
+
+
+def closure(requirements: Iterable[Requirement]) -> dict[str, str]:
+    """Installed versions of the requirements and of all they need in turn, by canonical name."""
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    waiting = [(canonicalize_name(name), extra) for extra in ("", *extras)]
+    waiting = [(canonicalize_name(r.name), extra) for r in requirements for extra in ("", *r.extras)]
     while waiting:
         package, extra = waiting.pop()
         if (package, extra) in seen:
@@ -43,7 +53,6 @@ def closure(name: str, extras: Iterable[str]) -> dict[str, str]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 needed = canonicalize_name(requirement.name)
                 waiting += [(needed, wanted) for wanted in ("", *requirement.extras)]
-    del found[canonicalize_name(name)]
     return found
 
 
@@ -67,7 +76,7 @@ def main() -> None:
     """Writes constraints/pyX.Y.txt for the running Python."""
     python = "{}.{}".format(*sys.version_info[:2])
     path = ROOT / "constraints" / f"py{python}.txt"
-    versions = closure("materia", EXTRAS)
+    versions = closure(stated(EXTRAS))
     gpu = [f"{name}=={version}" for name, version in versions.items() if GPU_ONLY.match(f"{name}==")]
     path.write_text(constraints(versions, gpu or kept(path), python))
     print(f"{path.relative_to(ROOT)}: {len(versions)} packages")
