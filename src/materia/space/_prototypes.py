@@ -1,8 +1,8 @@
 """The prototypes: primitive cells whose sites have roles, and a table of them by name.
 
-Lattices are in units of one length; :func:`materia.space.build_prototype` scales them. Internal parameters and
-axial ratios are those of the compound named with each prototype (rounded), or the ideal ones where that is
-the custom (wurtzite). Space groups are checked by the tests with spglib.
+Lattices are in units of one length; :func:`materia.space.build_prototype` scales them. Internal parameters
+and axial ratios are those of the compound named with each prototype (rounded), or the ideal ones where that
+is the custom (wurtzite). Space groups are checked by the tests with spglib.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Prototype:
 
     Attributes:
         name: as written in campaign files.
-        roles: one name per role, in the order :func:`materia.space.build_prototype` takes the species. ``A``, ``B``
-            and so on are cations, ``X`` and ``Y`` anions.
+        roles: one name per role, in the order :func:`materia.space.build_prototype` takes the species.
+            ``A``, ``B`` are cations, ``X``, ``Y`` anions.
         lattice: (3, 3) primitive lattice vectors as rows, in units of a.
         site_roles: role of each site, as an index into ``roles``.
         frac_coords: (n_sites, 3).
@@ -189,7 +189,8 @@ _ALL = (
         X=_body_centred((0, 0, 0.208), (0, 0, -0.208), (0, 0.5, 0.458), (0, 0.5, 0.042)),
     ),
     _make("cdi2", "Zr S", 164, _hexagonal(1.60), A=[_O], X=[(_T, _U, 0.25), (_U, _T, -0.25)]),
-    _make("cdcl2", "Mg Cl", 166, _rhombohedral(4.85), A=[_O], X=_rhombohedral_sites((0, 0, 0.258), (0, 0, -0.258))),
+    _make("cdcl2", "Mg Cl", 166, _rhombohedral(4.85), A=[_O],
+          X=_rhombohedral_sites((0, 0, 0.258), (0, 0, -0.258))),
     _make(
         "molybdenite", "Mo S", 194, _hexagonal(3.90), A=[(_T, _U, 0.25), (_U, _T, 0.75)],
         X=[(_T, _U, 0.621), (_U, _T, 0.121), (_U, _T, 0.379), (_T, _U, 0.879)],
@@ -236,9 +237,11 @@ _ALL = (
     _make(
         "famatinite", "Cu Sb S", 121, _bct(2.0), A=_body_centred((0, 0, 0.5), (0, 0.5, 0.25), (0.5, 0, 0.25)),
         B=_body_centred(_O),
-        X=_body_centred((0.245, 0.245, 0.13), (-0.245, -0.245, 0.13), (-0.245, 0.245, -0.13), (0.245, -0.245, -0.13)),
+        X=_body_centred((0.245, 0.245, 0.13), (-0.245, -0.245, 0.13), (-0.245, 0.245, -0.13),
+                         (0.245, -0.245, -0.13)),
     ),
-    _make("k2nif4", "Sr Ti O", 139, _bct(3.24), A=_body_centred((0, 0, 0.354), (0, 0, -0.354)), B=_body_centred(_O),
+    _make("k2nif4", "Sr Ti O", 139, _bct(3.24), A=_body_centred((0, 0, 0.354), (0, 0, -0.354)),
+          B=_body_centred(_O),
           X=_body_centred((0, 0.5, 0), (0.5, 0, 0), (0, 0, 0.162), (0, 0, -0.162))),
     _make("k2ptcl6", "Cs Sn I", 225, _FCC, A=[_Q, _3Q], B=[_O],
           X=[(0.245, 0.245, -0.245), (-0.245, -0.245, 0.245), (0.245, -0.245, 0.245), (-0.245, 0.245, -0.245),
@@ -259,6 +262,4 @@ def prototype(name: str) -> Prototype:
     except (KeyError, TypeError):
         near = get_close_matches(str(name), PROTOTYPES, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise SpaceError(
-            f"unknown prototype {name!r}", remedy=f"{hint}known: {', '.join(PROTOTYPES)}"
-        ) from None
+        raise SpaceError(f"unknown prototype {name!r}", remedy=f"{hint}known: {', '.join(PROTOTYPES)}") from None
