@@ -68,3 +68,11 @@ class CampaignLockedError(CampaignError):
 
 class StorageError(MateriaError):
     """The disk is full, or a folder cannot be written."""
+
+
+class SearchError(MateriaError):
+    """The search was given something it cannot decide on, or the study contradicts the campaign."""
+
+
+class PoolExhaustedError(SearchError):
+    """No candidate of the pool is left to choose."""

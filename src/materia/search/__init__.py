@@ -1,0 +1,58 @@
+"""What to compute next: objectives, acquisitions, and an Optuna study over a finite pool."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from materia.search._beliefs import Beliefs
+    from materia.search._conditions import Conditions, Verdict
+    from materia.search._decider import Decider, Decision
+    from materia.search._rank import Entry, Ranked, rank
+    from materia.search._sampler import PoolSampler, reserving_ask
+    from materia.search._settings import Constraint, Objective, SearchSettings
+    from materia.search._stop import finished
+    from materia.search._view import PoolView
+
+_HOME = {
+    "Beliefs": "_beliefs",
+    "Conditions": "_conditions",
+    "Constraint": "_settings",
+    "Decider": "_decider",
+    "Decision": "_decider",
+    "Entry": "_rank",
+    "Objective": "_settings",
+    "PoolSampler": "_sampler",
+    "PoolView": "_view",
+    "Ranked": "_rank",
+    "SearchSettings": "_settings",
+    "Verdict": "_conditions",
+    "finished": "_stop",
+    "rank": "_rank",
+    "reserving_ask": "_sampler",
+}
+
+__all__ = [
+    "Beliefs",
+    "Conditions",
+    "Constraint",
+    "Decider",
+    "Decision",
+    "Entry",
+    "Objective",
+    "PoolSampler",
+    "PoolView",
+    "Ranked",
+    "SearchSettings",
+    "Verdict",
+    "finished",
+    "rank",
+    "reserving_ask",
+]
+
+
+def __getattr__(name: str) -> Any:  # Optuna and SciPy load when used
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,113 @@
+"""From an acquisition to one choice: diversity, success and cost multiplied on, ties broken, parts kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from materia.errors import SearchError
+from materia.search._gauss import Floats
+from materia.search._settings import SearchSettings
+from materia.search._view import PoolView
+from materia.search.acquisitions import Acquisition, Situation, load
+
+_LEAST = 1e-12  # smallest success and novelty, so that a poor candidate stays above an impossible one
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One candidate and why.
+
+    Attributes:
+        index: its row in the pool.
+        acquisition: name of the acquisition that chose it.
+        score: factor's name -> value; ``total`` is their product and what was compared.
+    """
+
+    index: int
+    acquisition: str
+    score: dict[str, float]
+
+
+def choose(
+    view: PoolView,
+    settings: SearchSettings,
+    acquisition: str,
+    *,
+    free: np.ndarray,
+    pending: tuple[int, ...],
+    observed: Floats,
+    rng: np.random.Generator,
+) -> Choice:
+    """The free candidate of greatest value.
+
+    Where several are equal (all impossible, say), the smallest expected loss and distance to the conditions
+    decides, then ``rng``.
+
+    Args:
+        free: (n,) bool, at least one True.
+        pending: rows chosen and not yet known.
+        observed: (k, m) losses seen so far.
+    """
+    method = load(acquisition)
+    factors: dict[str, Floats]
+    if view.conditions is None or view.beliefs is None:
+        if acquisition != "random":
+            raise SearchError(
+                f"acquisition {acquisition!r} needs conditions and beliefs", remedy="pass both, or use random"
+            )
+        factors = {"draw": np.log(1.0 - rng.random(view.n))}
+    else:
+        situation = Situation(view.beliefs, view.conditions, free, pending, observed, rng)
+        factors = _checked(acquisition, method, situation)
+    if method.adjusted:
+        factors |= _adjustments(view, settings, pending, free)
+    total = np.sum(list(factors.values()), axis=0)
+    total = np.where(free, total, -np.inf)
+    ties = np.flatnonzero(free & (total == total[free].max()))
+    if len(ties) > 1 and method.adjusted and view.conditions is not None and view.beliefs is not None:
+        miss = view.conditions.expected_miss(view.beliefs)[ties]
+        ties = ties[miss == miss.min()]
+    index = int(ties[rng.integers(len(ties))]) if len(ties) > 1 else int(ties[0])
+    score = {name: float(np.exp(column[index])) for name, column in factors.items()}
+    return Choice(index, acquisition, {**score, "total": float(np.prod(list(score.values())))})
+
+
+def _checked(name: str, method: Acquisition, situation: Situation) -> dict[str, Floats]:
+    factors = dict(method(situation))
+    for factor, column in factors.items():
+        bad = np.isnan(column) | np.isposinf(column)
+        if column.shape != (situation.beliefs.n,) or (bad & situation.eligible).any():
+            raise SearchError(
+                f"acquisition {name!r}: factor {factor!r} of shape {column.shape} is not a finite or zero value "
+                "for every eligible candidate",
+                remedy="return one logarithm per candidate; -inf for impossible, never NaN",
+            )
+    return factors
+
+
+def _adjustments(
+    view: PoolView, settings: SearchSettings, pending: tuple[int, ...], free: np.ndarray
+) -> dict[str, Floats]:
+    """Logarithms of ``novelty``, ``family``, ``success`` and ``per_cost``, those that apply."""
+    factors: dict[str, Floats] = {}
+    if pending and settings.diversity > 0:
+        if view.embedding is not None:
+            novelty = np.ones(view.n)
+            for index in pending:
+                novelty *= 1.0 - settings.diversity * view.similarity(index)
+            factors["novelty"] = np.log(np.maximum(novelty, _LEAST))
+        shared = np.zeros(view.n)
+        for codes in view.codes.values():
+            for index in pending:
+                shared += codes == codes[index]
+        if view.codes:
+            factors["family"] = shared * np.log1p(-0.5 * settings.diversity)
+    if view.success is not None:
+        factors["success"] = np.log(np.maximum(np.asarray(view.success, dtype=np.float64), _LEAST))
+    if view.cost is not None and settings.cost_power > 0:
+        typical = float(np.median(view.cost[free]))
+        cost = np.where(np.isfinite(view.cost), view.cost, typical)
+        factors["per_cost"] = settings.cost_power * np.log(typical / cost)
+    return factors
