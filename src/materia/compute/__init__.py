@@ -1,0 +1,42 @@
+"""Where work runs: takes job specs, gives outcomes, and knows nothing of what a job computes."""
+
+from materia.compute._backend import (
+    Backend,
+    Phase,
+    Status,
+    Submission,
+    Task,
+    Ticket,
+    Verdict,
+)
+from materia.compute._ledger import Job, Ledger
+from materia.compute._local import LocalBackend
+from materia.compute._lock import DriverLock
+from materia.compute._manager import JobManager
+from materia.compute._retries import Limits, Retries
+from materia.compute._settings import ComputeSettings, open_backend
+from materia.compute._states import LEGAL, IllegalTransitionError, JobState
+from materia.compute._stores import Store
+
+__all__ = [
+    "LEGAL",
+    "Backend",
+    "ComputeSettings",
+    "DriverLock",
+    "IllegalTransitionError",
+    "Job",
+    "JobManager",
+    "JobState",
+    "Ledger",
+    "Limits",
+    "LocalBackend",
+    "Phase",
+    "Retries",
+    "Status",
+    "Store",
+    "Submission",
+    "Task",
+    "Ticket",
+    "Verdict",
+    "open_backend",
+]

@@ -1,0 +1,56 @@
+"""The ``compute`` section of a campaign file, and the way from it to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from materia.compute._backend import Backend
+from materia.compute._retries import Retries
+from materia.errors import ConfigError
+
+GROUP: Final = "materia.backends"
+
+
+class ComputeSettings(BaseModel):
+    """Where jobs run, and how often they are tried."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: str = Field(default="local", description="an entry point of the group materia.backends")
+    cores: int | None = Field(default=None, ge=1, description="local: cores to use; all by default")
+    memory_mb: int | None = Field(default=None, ge=100, description="local: memory to use; all by default")
+    site: str = Field(default="generic", description="slurm: a shipped site profile or the path of one")
+    overrides: dict[str, Any] = Field(default={}, description="slurm: entries of the site profile to replace")
+    retries: Retries = Retries()
+    stores: tuple[str, ...] = Field(default=(), description="campaign folders whose results are taken over")
+
+
+BackendFactory = Callable[[ComputeSettings], Backend]
+
+
+def open_backend(settings: ComputeSettings) -> Backend:
+    """The backend the settings name.
+
+    Raises:
+        ConfigError: no backend of that name is installed, or its settings do not fit.
+    """
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if settings.backend not in found:
+        raise ConfigError(
+            f"there is no backend {settings.backend!r} (installed: {', '.join(sorted(found)) or 'none'})",
+            where="compute.backend",
+            remedy="choose one of those, or install the package that brings it",
+        )
+    factory: BackendFactory = found[settings.backend].load()
+    return factory(settings)
+
+
+def local(settings: ComputeSettings) -> Backend:
+    """Entry point ``local``."""
+    from materia.compute._local import LocalBackend
+
+    return LocalBackend(settings.cores, settings.memory_mb)

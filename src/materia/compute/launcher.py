@@ -1,0 +1,206 @@
+"""The program that runs one attempt of a job, on this machine or on a node of a cluster.
+
+    python -P launcher.py FOLDER              one attempt folder
+    python -P launcher.py --member FILE N     the N-th folder named in a task's ``members.json``
+
+It stands between the driver and the calculation, so that neither has to trust the other to be alive:
+
+1. claims the folder (``claim.json``, created whole by link): of several launchers started for one attempt,
+   after a crash or a requeue, one runs it and the others leave with exit code 75;
+2. runs ``argv`` of ``task.json`` in the folder, in a session of its own, output in ``stdout.log``, ``stderr.log``;
+3. ends it at the walltime, above the memory, or when it is itself told to end;
+4. publishes ``exit.json`` by rename: how it ended, wall and CPU seconds, peak memory.
+
+Standard library only, and started by path: it imports nothing of materia, so it starts in milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from uuid import uuid4
+
+CLAIMED_BY_ANOTHER = 75
+GRACE_S = 2.0  # between SIGTERM and SIGKILL
+MEMORY_CHECK_S = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+def host() -> str:
+    return os.uname().nodename
+
+
+def process_identity(pid: int) -> str | None:
+    """What tells this process from a later one with the same number; None if it is gone (or a zombie).
+
+    Linux: boot id, number and start time in clock ticks (``/proc/PID/stat``, field 22). Elsewhere: ``ps``.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        if fields[0] in "ZX":
+            return None
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{pid}:{fields[19]}"
+    answer = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
+    return None if not answer or answer[0].startswith("Z") else f"ps:{pid}:{'-'.join(answer[1:])}"
+
+
+def publish(path: Path, value: dict[str, Any], *, only_if_new: bool = False) -> bool:
+    """Write JSON whole: fsync, then rename, or link where it must not be there yet. Whether it was written."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not only_if_new:
+            temporary.replace(path)
+            return True
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        return temporary.stat().st_nlink == 2
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process and its descendants in MB (0 where there is no ``/proc``)."""
+    total, stack = 0, [pid]
+    page = os.sysconf("SC_PAGE_SIZE")
+    while stack:
+        current = stack.pop()
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            total += int(Path(f"/proc/{current}/statm").read_text().split()[1]) * page
+            for children in Path(f"/proc/{current}/task").glob("*/children"):
+                stack.extend(int(child) for child in children.read_text().split())
+    return total / 1e6
+
+
+def _die_with_parent(parent: int) -> None:
+    """In the child: be killed when the launcher is, so that no calculation outlives its record."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class _Run:
+    """One child process and the reasons to end it."""
+
+    def __init__(self, task: dict[str, Any], folder: Path) -> None:
+        self.task, self.folder = task, folder
+        self.told_to_end = False
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.told_to_end = True
+
+    def __call__(self) -> dict[str, Any]:
+        started, clock = time.time(), time.monotonic()
+        record: dict[str, Any] = {"status": "exited", "returncode": None, "error": ""}
+        launcher = os.getpid()
+        with (self.folder / "stdout.log").open("ab") as out, (self.folder / "stderr.log").open("ab") as err:
+            try:
+                child = subprocess.Popen(
+                    self.task["argv"],
+                    cwd=self.folder,
+                    env={**os.environ, **self.task["env"]},
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    preexec_fn=lambda: _die_with_parent(launcher),
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                record |= {"status": "not_started", "error": str(error)}
+            else:
+                publish(self.folder / "running.json", {"pid": child.pid, "identity": process_identity(child.pid)})
+                record["status"] = self._watch(child, clock)
+                record["returncode"] = child.returncode
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        scale = 1e6 if sys.platform == "darwin" else 1e3
+        return record | {
+            "started": started,
+            "ended": time.time(),
+            "wall_s": time.monotonic() - clock,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "max_rss_mb": usage.ru_maxrss / scale,
+        }
+
+    def _watch(self, child: subprocess.Popen[bytes], clock: float) -> str:
+        next_check = clock
+        status = "exited"
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=0.2)
+                break
+            now = time.monotonic()
+            if self.told_to_end:
+                status = "terminated"
+            elif now - clock > self.task["walltime_s"]:
+                status = "timeout"
+            elif now >= next_check:
+                next_check = now + MEMORY_CHECK_S
+                if memory_mb(child.pid) > self.task["memory_mb"]:
+                    status = "out_of_memory"
+            if status != "exited":
+                _signal_group(child.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=GRACE_S)
+                break
+        _signal_group(child.pid, signal.SIGKILL)  # and whatever it left behind
+        child.wait()
+        return status
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def run_attempt(folder: Path) -> int:
+    """Claim and run the attempt in ``folder``; the exit code of this program."""
+    task = json.loads((folder / "task.json").read_text())
+    who = {
+        "token": task["token"],
+        "key": task["key"],
+        "attempt": task["attempt"],
+        "host": host(),
+        "pid": os.getpid(),
+        "identity": process_identity(os.getpid()),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "slurm_restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
+    }
+    if not publish(folder / "claim.json", {**who, "started": time.time()}, only_if_new=True):
+        return CLAIMED_BY_ANOTHER
+    record = _Run(task, folder)()
+    publish(folder / "exit.json", {"version": 1, **who, **record})
+    return 0 if record["status"] == "exited" and record["returncode"] == 0 else 1
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[0] == "--member":
+        members = json.loads(Path(arguments[1]).read_text())["folders"]
+        return run_attempt(Path(members[int(arguments[2])]))
+    return run_attempt(Path(arguments[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
