@@ -1,6 +1,7 @@
 """The values a campaign is made of."""
 
 from materia.record._campaign_record import CampaignRecord, JobRecord
+from materia.record._load import load_campaign
 from materia.record._redact import redacted
 from materia.record._values import (
     Candidate,
@@ -27,6 +28,7 @@ __all__ = [
     "PickState",
     "Resources",
     "Round",
+    "load_campaign",
     "redacted",
     "to_json",
 ]

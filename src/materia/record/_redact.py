@@ -15,8 +15,8 @@ _QUERY = re.compile(r"([?&;](?:[^=&\s]*(?:token|passw|secret|key|signature|sig)[
 def redacted(value: Any) -> Any:
     """The same plain data with secrets replaced by ``[redacted]``.
 
-    A value is a secret when its key says so (``token``, ``password``, ``api_key``...); inside any text, the user
-    part of an address (``https://user:word@host``) and query values with such a name are replaced.
+    A value is a secret when its key says so (``token``, ``password``, ``api_key``...); inside any text, the
+    user part of an address (``https://user:word@host``) and query values with such a name are replaced.
     """
     if isinstance(value, Mapping):
         return {

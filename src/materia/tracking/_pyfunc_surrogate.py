@@ -1,0 +1,35 @@
+"""Executed by MLflow when a stored surrogate is loaded: a copy of this file lies in the model's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class SurrogateModel(PythonModel):  # type: ignore[misc]
+    """Predictions for a table with a ``structure`` column of JSON crystal records."""
+
+    def load_context(self, context: Any) -> None:
+        from materia.surrogate import Surrogate
+
+        self.surrogate = Surrogate.load(Path(context.artifacts["surrogate"]))
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        import pandas as pd  # type: ignore[import-untyped]
+
+        from materia.crystal import Crystal
+
+        crystals = [Crystal.from_record(json.loads(text)) for text in model_input["structure"]]
+        predictions = self.surrogate.predict(crystals)
+        columns: dict[str, Any] = {}
+        for target in predictions.targets:
+            columns[target], columns[f"{target}_std"] = predictions.column(target)
+        columns["in_domain"] = predictions.in_domain
+        return pd.DataFrame(columns)
+
+
+set_model(SurrogateModel())
