@@ -1,6 +1,20 @@
-"""Where candidates come from."""
+"""Where candidates come from: prototypes, substitution, files; the frozen pool."""
 
 from materia.space._build import build_prototype
+from materia.space._charges import balanced_charges, likely_charges
+from materia.space._generate import generate
+from materia.space._pool import Pool
 from materia.space._prototypes import PROTOTYPES, Prototype, prototype
+from materia.space._settings import SpaceSettings
 
-__all__ = ["PROTOTYPES", "Prototype", "build_prototype", "prototype"]
+__all__ = [
+    "PROTOTYPES",
+    "Pool",
+    "Prototype",
+    "SpaceSettings",
+    "balanced_charges",
+    "build_prototype",
+    "generate",
+    "likely_charges",
+    "prototype",
+]

@@ -34,6 +34,9 @@ class Prototype:
         frac_coords: (n_sites, 3).
         spacegroup: international number.
         example: the compound the parameters come from, in the order of the roles.
+        same: groups of roles (indices) whose exchange gives the same crystal, at least once relaxed.
+        larger: (i, j) pairs: the ion in role i must be larger than the one in role j.
+        extra_charges: charges that are closed-shell in this coordination only (Mo4+ in a trigonal prism).
     """
 
     name: str
@@ -43,6 +46,9 @@ class Prototype:
     frac_coords: NDArray[np.float64]
     spacegroup: int
     example: tuple[str, ...]
+    same: tuple[tuple[int, ...], ...] = ()
+    larger: tuple[tuple[int, int], ...] = ()
+    extra_charges: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
@@ -53,6 +59,11 @@ class Prototype:
     @property
     def n_atoms(self) -> int:
         return len(self.site_roles)
+
+    @cached_property
+    def signs(self) -> tuple[int, ...]:
+        """+1 for cation roles, -1 for anion roles (``X`` and ``Y``)."""
+        return tuple(-1 if role in "XY" else 1 for role in self.roles)
 
     @cached_property
     def role_distances(self) -> NDArray[np.float64]:
@@ -115,8 +126,13 @@ def _make(
     example: str,
     spacegroup: int,
     lattice: tuple[Triple, ...],
+    *,
+    same: str = "",
+    larger: str = "",
+    extra_charges: tuple[tuple[str, int], ...] = (),
     **sites: list[Triple],
 ) -> Prototype:
+    """``same="AB"``: A and B are interchangeable; ``larger="AB"``: A must be larger than B."""
     roles = tuple(sites)
     return Prototype(
         name=name,
@@ -126,6 +142,9 @@ def _make(
         frac_coords=np.array([site for role in roles for site in sites[role]], dtype=np.float64),
         spacegroup=spacegroup,
         example=tuple(example.split()),
+        same=(tuple(roles.index(r) for r in same),) if same else (),
+        larger=((roles.index(larger[0]), roles.index(larger[1])),) if larger else (),
+        extra_charges=extra_charges,
     )
 
 
@@ -139,6 +158,15 @@ _FACES: list[Triple] = [(0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)]
 
 def _sulvanite_sites(x: float) -> list[Triple]:
     return [(x, x, x), (x, -x, -x), (-x, x, -x), (-x, -x, x)]
+
+
+def _i4bar_8g(x: float, y: float, z: float) -> list[Triple]:
+    return [(x, y, z), (-x, -y, z), (y, -x, -z), (-y, x, -z)]
+
+
+def _r3bar_18f(x: float, y: float, z: float) -> list[Triple]:
+    half = [(x, y, z), (-y, x - y, z), (y - x, -x, z)]
+    return half + [(-a, -b, -c) for a, b, c in half]
 
 
 def _pnma_4c(x: float, z: float) -> list[Triple]:
@@ -192,12 +220,15 @@ _ALL = (
     _make("cdcl2", "Mg Cl", 166, _rhombohedral(4.85), A=[_O],
           X=_rhombohedral_sites((0, 0, 0.258), (0, 0, -0.258))),
     _make(
-        "molybdenite", "Mo S", 194, _hexagonal(3.90), A=[(_T, _U, 0.25), (_U, _T, 0.75)],
+        "molybdenite", "Mo S", 194, _hexagonal(3.90), extra_charges=(("Mo", 4), ("W", 4)),
+        A=[(_T, _U, 0.25), (_U, _T, 0.75)],
         X=[(_T, _U, 0.621), (_U, _T, 0.121), (_U, _T, 0.379), (_T, _U, 0.879)],
     ),
     _make("cristobalite", "Si O", 227, _FCC, A=[(0.125,) * 3, (-0.125,) * 3],
           X=[_O, (0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5)]),
     _make("reo3", "Al F", 221, _CUBIC, A=[_O], X=[(0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5)]),
+    _make("bii3", "Sc Cl", 148, _rhombohedral(2.79), A=_rhombohedral_sites((0, 0, _T), (0, 0, -_T)),
+          X=_rhombohedral_sites(*_r3bar_18f(0.3333, 0.0, 0.079))),
     _make("la2o3", "La O", 164, _hexagonal(1.557), A=[(_T, _U, 0.247), (_U, _T, -0.247)],
           X=[(_T, _U, 0.645), (_U, _T, -0.645), _O]),
     _make("mg3sb2", "Mg Sb", 164, _hexagonal(1.585), A=[_O, (_T, _U, 0.634), (_U, _T, 0.366)],
@@ -213,16 +244,16 @@ _ALL = (
           B=[_O, (0.5, 0.5, 0)], X=[(0, 0.5, 0.217), (0.5, 0, 0.783)]),
     _make("matlockite", "Ba F Cl", 129, _tetragonal(1.645), A=[(0, 0.5, 0.205), (0.5, 0, 0.795)],
           X=[_O, (0.5, 0.5, 0)], Y=[(0, 0.5, 0.647), (0.5, 0, 0.353)]),
-    _make("perovskite", "Sr Ti O", 221, _CUBIC, A=[_O], B=[_H], X=_FACES),
+    _make("perovskite", "Sr Ti O", 221, _CUBIC, larger="AB", A=[_O], B=[_H], X=_FACES),
     _make("antiperovskite", "Ca N Bi", 221, _CUBIC, A=_FACES, X=[_H], Y=[_O]),
     _make(
-        "chalcopyrite", "Cu Ga S", 122, _bct(2.0), A=_body_centred(_O, (0, 0.5, 0.25)),
+        "chalcopyrite", "Cu Ga S", 122, _bct(2.0), same="AB", A=_body_centred(_O, (0, 0.5, 0.25)),
         B=_body_centred((0, 0, 0.5), (0, 0.5, 0.75)),
         X=_body_centred((0.25, 0.25, 0.125), (0.75, 0.75, 0.125), (0.75, 0.25, 0.875), (0.25, 0.75, 0.875)),
     ),
-    _make("cuau-chalcopyrite", "Cu Ga S", 115, _tetragonal(sqrt(2)), A=[_O], B=[(0.5, 0.5, 0.5)],
+    _make("cuau-chalcopyrite", "Cu Ga S", 115, _tetragonal(sqrt(2)), same="AB", A=[_O], B=[(0.5, 0.5, 0.5)],
           X=[(0, 0.5, 0.25), (0.5, 0, 0.75)]),
-    _make("nafeo2", "Na In O", 166, _rhombohedral(5.05), A=[_H], B=[_O],
+    _make("nafeo2", "Na In O", 166, _rhombohedral(5.05), same="AB", A=[_H], B=[_O],
           X=_rhombohedral_sites((0, 0, 0.26), (0, 0, -0.26))),
     _make("delafossite", "Cu Al O", 166, _rhombohedral(5.93), A=[_O], B=[_H],
           X=_rhombohedral_sites((0, 0, 0.110), (0, 0, -0.110))),
@@ -240,12 +271,21 @@ _ALL = (
         X=_body_centred((0.245, 0.245, 0.13), (-0.245, -0.245, 0.13), (-0.245, 0.245, -0.13),
                          (0.245, -0.245, -0.13)),
     ),
-    _make("k2nif4", "Sr Ti O", 139, _bct(3.24), A=_body_centred((0, 0, 0.354), (0, 0, -0.354)),
+    _make("k2nif4", "Sr Ti O", 139, _bct(3.24), larger="AB", A=_body_centred((0, 0, 0.354), (0, 0, -0.354)),
           B=_body_centred(_O),
           X=_body_centred((0, 0.5, 0), (0.5, 0, 0), (0, 0, 0.162), (0, 0, -0.162))),
-    _make("k2ptcl6", "Cs Sn I", 225, _FCC, A=[_Q, _3Q], B=[_O],
+    _make("k2ptcl6", "Cs Sn I", 225, _FCC, larger="AB", A=[_Q, _3Q], B=[_O],
           X=[(0.245, 0.245, -0.245), (-0.245, -0.245, 0.245), (0.245, -0.245, 0.245), (-0.245, 0.245, -0.245),
              (-0.245, 0.245, 0.245), (0.245, -0.245, -0.245)]),
+    _make("gamma-lifeo2", "Li Sc O", 141, _bct(2.236), same="AB", A=_body_centred(_O, (0, 0.5, 0.25)),
+          B=_body_centred((0, 0, 0.5), (0, 0.5, 0.75)),
+          X=_body_centred((0, 0, 0.235), (0, 0, -0.235), (0, 0.5, 0.485), (0, 0.5, 0.015))),
+    _make("defect-chalcopyrite", "Cd Ga Se", 82, _bct(1.88), A=_body_centred(_O),
+          B=_body_centred((0, 0, 0.5), (0, 0.5, 0.25)), X=_body_centred(*_i4bar_8g(0.272, 0.260, 0.139))),
+    # quaternary
+    _make("kesterite", "Cu Zn Sn S", 82, _bct(2.0), A=_body_centred(_O, (0, 0.5, 0.25)),
+          B=_body_centred((0, 0.5, 0.75)),
+          C=_body_centred((0, 0, 0.5)), X=_body_centred(*_i4bar_8g(0.757, 0.757, 0.872))),
 )  # fmt: skip
 
 PROTOTYPES: dict[str, Prototype] = {p.name: p for p in _ALL}

@@ -1,0 +1,117 @@
+"""Energies of the elements at one level: the zero of formation energies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from materia.crystal import Crystal, reduced_formula
+from materia.errors import DatasetError, ElementError
+from materia.resources import resource
+
+
+@dataclass(frozen=True)
+class ElementReference:
+    """The reference phase of one element.
+
+    Attributes:
+        energy_per_atom: total energy, eV/atom.
+        phase: such as ``diamond`` or ``dimer``.
+        crystal: relaxed structure.
+        job: key of the calculation.
+    """
+
+    energy_per_atom: float
+    phase: str = ""
+    crystal: Crystal | None = None
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class References:
+    """Element energies at one level of theory.
+
+    Attributes:
+        level: name of the level.
+        level_hash: hash of every setting behind it; only energies with this hash may be combined with these.
+        elements: by symbol.
+    """
+
+    level: str
+    level_hash: str
+    elements: Mapping[str, ElementReference]
+
+    @classmethod
+    def load(cls, path: str | Path) -> References:
+        """From a file such as ``data/references.json``.
+
+        Raises:
+            DatasetError: the file is missing or damaged.
+        """
+        path = Path(path)
+        try:
+            doc: dict[str, Any] = json.loads(path.read_text())
+            elements = {s: _reference(row) for s, row in doc["elements"].items()}
+            return cls(str(doc["level"]), str(doc["level_hash"]), elements)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(
+                f"the reference energies cannot be read: {type(error).__name__}: {error}",
+                where=path,
+                remedy="restore the file; it ships with materia as data/references.json",
+            ) from error
+
+    @classmethod
+    def default(cls) -> References:
+        """The references that ship with materia, at level ``standard``."""
+        return cls.load(resource("data/references.json"))
+
+    def energy_per_atom(self, symbol: str) -> float:
+        """Energy of an element's reference phase, eV/atom.
+
+        Raises:
+            ElementError: it has not been computed at this level.
+        """
+        try:
+            return self.elements[symbol].energy_per_atom
+        except KeyError:
+            raise ElementError(
+                f"no reference energy of {symbol} at level {self.level!r}",
+                remedy=f"leave {symbol} out, or compute its reference phase; there are: "
+                + ", ".join(sorted(self.elements)),
+            ) from None
+
+    def formation_energy_per_atom(
+        self, composition: Mapping[str, int], energy_per_atom: float, *, level_hash: str | None = None
+    ) -> float:
+        """Formation energy from the elements, eV/atom.
+
+        Args:
+            composition: atoms of each element in the cell.
+            energy_per_atom: total energy of the compound, eV/atom, at the level of these references.
+            level_hash: level of that energy; checked where given.
+
+        Raises:
+            ElementError: an element has no reference.
+            DatasetError: the energy belongs to another level.
+        """
+        if level_hash is not None and level_hash != self.level_hash:
+            raise DatasetError(
+                f"an energy of {reduced_formula(dict(composition))} at level {level_hash} cannot be combined with "
+                f"references at level {self.level_hash} ({self.level})",
+                remedy="compute both with the same settings",
+            )
+        n = sum(composition.values())
+        return energy_per_atom - sum(self.energy_per_atom(s) * k for s, k in composition.items()) / n
+
+
+def _reference(row: Mapping[str, Any]) -> ElementReference:
+    structure = row.get("structure")
+    return ElementReference(
+        energy_per_atom=float(row["energy_per_atom"]),
+        phase=str(row.get("phase", "")),
+        crystal=None if structure is None else Crystal.from_record(structure),
+        job=str(row.get("job", "")),
+    )
