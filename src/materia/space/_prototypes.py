@@ -236,7 +236,9 @@ _ALL = (
     _make("bi2te3", "Bi Te", 166, _rhombohedral(6.96), A=_rhombohedral_sites((0, 0, 0.400), (0, 0, -0.400)),
           X=_rhombohedral_sites(_O, (0, 0, 0.211), (0, 0, -0.211))),
     # ternary
-    _make("half-heusler", "Li Zn P", 216, _FCC, A=[_H], B=[_Q], X=[_O]),
+    # Nowotny-Juza order: the anion sits where both cations surround it with tetrahedra
+    _make("half-heusler", "Li Zn P", 216, _FCC, same="AB", A=[_H], B=[_O], X=[_Q]),
+    _make("ordered-fluorite", "Y O F", 216, _FCC, same="XY", A=[_Q], X=[_O], Y=[_H]),
     _make("heusler", "Li Mg Si", 225, _FCC, A=[_Q, _3Q], B=[_H], X=[_O]),
     _make("zrbesi", "K Zn P", 194, _hexagonal(2.49), A=[_O, (0, 0, 0.5)],
           B=[(_T, _U, 0.25), (_U, _T, 0.75)], X=[(_T, _U, 0.75), (_U, _T, 0.25)]),
