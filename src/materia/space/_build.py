@@ -41,7 +41,7 @@ def build_prototype(name: str, species: Sequence[str]) -> Crystal:
             remedy=f"for instance {list(proto.example)!r}",
         )
     numbers = np.array([atomic_number(s) for s in species])
-    a = round(_lattice_constant(proto, tuple(species), _charges_of_roles(proto, species)), 3)
+    a = _lattice_constant(proto, tuple(species), _charges_of_roles(proto, species))
     return Crystal(proto.lattice * a, numbers[list(proto.site_roles)], proto.frac_coords)
 
 
