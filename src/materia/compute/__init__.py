@@ -15,6 +15,8 @@ from materia.compute._lock import DriverLock
 from materia.compute._manager import JobManager
 from materia.compute._retries import Limits, Retries
 from materia.compute._settings import ComputeSettings, open_backend
+from materia.compute._site import Site
+from materia.compute._slurm import SlurmBackend
 from materia.compute._states import LEGAL, IllegalTransitionError, JobState
 from materia.compute._stores import Store
 
@@ -32,6 +34,8 @@ __all__ = [
     "LocalBackend",
     "Phase",
     "Retries",
+    "Site",
+    "SlurmBackend",
     "Status",
     "Store",
     "Submission",

@@ -54,3 +54,11 @@ def local(settings: ComputeSettings) -> Backend:
     from materia.compute._local import LocalBackend
 
     return LocalBackend(settings.cores, settings.memory_mb)
+
+
+def slurm(settings: ComputeSettings) -> Backend:
+    """Entry point ``slurm``."""
+    from materia.compute._site import Site
+    from materia.compute._slurm import SlurmBackend
+
+    return SlurmBackend(Site.load(settings.site, settings.overrides))

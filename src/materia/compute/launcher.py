@@ -167,6 +167,8 @@ class _Run:
                 break
         _signal_group(child.pid, signal.SIGKILL)  # and whatever it left behind
         child.wait()
+        if status == "exited" and self.told_to_end and child.returncode in (-signal.SIGTERM, -signal.SIGKILL):
+            return "terminated"  # the scheduler signalled the child as well
         return status
 
 
