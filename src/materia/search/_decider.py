@@ -16,7 +16,7 @@ from materia.errors import SearchError
 from materia.record import Pick, PickState
 from materia.search._beliefs import Beliefs
 from materia.search._conditions import Conditions, Verdict
-from materia.search._sampler import ORPHAN, PARAM, RESERVED, PoolSampler, reserving_ask
+from materia.search._sampler import CHOICE, ORPHAN, PARAM, PoolSampler, held, reserving_ask
 from materia.search._settings import SearchSettings
 from materia.search._storage import open_study
 from materia.search._view import PoolView
@@ -252,10 +252,10 @@ class Decider:
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _same_pick(self, trial: FrozenTrial, pick: Pick) -> None:
-        held = trial.params.get(PARAM, trial.user_attrs.get(RESERVED))
-        if held != pick.candidate_index or trial.user_attrs.get(ORPHAN):
+        index = held(trial)
+        if index != pick.candidate_index or trial.user_attrs.get(ORPHAN):
             raise SearchError(
-                f"trial {trial.number} holds candidate {held}, the database says {pick.candidate_index} "
+                f"trial {trial.number} holds candidate {index}, the database says {pick.candidate_index} "
                 f"({pick.candidate_id})",
                 where=f"study {self.study.study_name!r}",
                 remedy="move the journal away: the study is rebuilt from the campaign's database",
@@ -276,9 +276,11 @@ class Decider:
                     params={PARAM: pick.candidate_index},
                     distributions={PARAM: IntDistribution(0, n - 1)},
                     user_attrs={
-                        RESERVED: pick.candidate_index,
-                        "score": dict(pick.score),
-                        "acquisition": "",
+                        CHOICE: {
+                            "candidate": pick.candidate_index,
+                            "acquisition": "",
+                            "score": dict(pick.score),
+                        },
                         "candidate_id": pick.candidate_id,
                         "key": f"{pick.round}/{pick.slot}/{pick.candidate_id}",
                         "slot": pick.slot,
@@ -290,6 +292,7 @@ class Decider:
 
 def _decision(trial: FrozenTrial) -> Decision:
     attrs = trial.user_attrs
+    choice = attrs[CHOICE]
     return Decision(
         index=int(trial.params[PARAM]),
         trial_number=trial.number,
@@ -297,7 +300,7 @@ def _decision(trial: FrozenTrial) -> Decision:
         slot=int(attrs["slot"]),
         candidate_id=str(attrs["candidate_id"]),
         key=str(attrs["key"]),
-        score=dict(attrs.get("score", {})),
-        acquisition=str(attrs.get("acquisition", "")),
+        score=dict(choice["score"]),
+        acquisition=str(choice["acquisition"]),
         funnel=dict(attrs.get("funnel", {})),
     )

@@ -25,7 +25,7 @@ from materia.search._view import PoolView
 from materia.search.acquisitions import load
 
 PARAM = "candidate"
-RESERVED = "reserved"
+CHOICE = "choice"
 ORPHAN = "orphan"
 
 
@@ -170,10 +170,8 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             )
         with self.reserving():
             choice = self._choose(study, trial)
-            storage, trial_id = study._storage, trial._trial_id
-            storage.set_trial_user_attr(trial_id, "score", choice.score)
-            storage.set_trial_user_attr(trial_id, "acquisition", choice.acquisition)
-            storage.set_trial_user_attr(trial_id, RESERVED, choice.index)
+            why = {"candidate": choice.index, "acquisition": choice.acquisition, "score": choice.score}
+            study._storage.set_trial_user_attr(trial._trial_id, CHOICE, why)
         return choice.index
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -212,11 +210,9 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
         for trial in study.get_trials(deepcopy=False):
             if trial.user_attrs.get(ORPHAN):
                 continue
-            index = trial.params.get(self.name, trial.user_attrs.get(RESERVED))
-            if index is None:
-                index = trial.system_attrs.get("fixed_params", {}).get(self.name)
+            index = held(trial, self.name)
             if index is not None:
-                found.append((trial, int(index)))
+                found.append((trial, index))
         return found
 
     def _pending(self, study: Study) -> tuple[int, ...]:
@@ -241,7 +237,15 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
                 continue
             if all(value <= 0 for value in trial.constraints.values()):
                 losses.append(trial.values)
-        return np.array(losses, dtype=np.float64).reshape(-1, m)
+        return np.array(losses, dtype=np.float64).reshape(len(losses), m)
+
+
+def held(trial: FrozenTrial, name: str = PARAM) -> int | None:
+    """The candidate a trial holds: as a parameter, reserved before that, or queued."""
+    reserved = trial.user_attrs.get(CHOICE, {}).get("candidate")
+    queued = trial.system_attrs.get("fixed_params", {}).get(name)
+    index = trial.params.get(name, reserved if reserved is not None else queued)
+    return None if index is None else int(index)
 
 
 def reserving_ask(study: Study) -> tuple[optuna.Trial, int]:

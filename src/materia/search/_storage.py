@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -57,22 +58,28 @@ class _Journal(JournalFileBackend):  # type: ignore[misc]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        with self._own:
-            _cut_torn_line(self._where)
-            with self._where.open("ab") as file:
-                size = file.tell()
-                try:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except OSError as error:
-                    with contextlib.suppress(OSError):
-                        file.truncate(size)
-                    raise StorageError(
-                        f"cannot write the study: {error.strerror}",
-                        where=self._where,
-                        remedy="free space or permissions, then run again: nothing is lost",
-                    ) from error
+        try:
+            with self._own:
+                _cut_torn_line(self._where)
+                _append(self._where, data)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write the study: {error.strerror}",
+                where=self._where,
+                remedy="free space or permissions, then run again: nothing is lost",
+            ) from error
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            if (written := file.write(data)) != len(data):
+                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes fit")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def _cut_torn_line(path: Path) -> None:
