@@ -1,0 +1,53 @@
+"""The surrogate: crystal graphs, an E(3)-equivariant network, ensembles with calibrated uncertainty, model files.
+
+Everything that needs torch loads on first use, so importing this room is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from materia.surrogate._settings import SurrogateSettings
+
+if TYPE_CHECKING:
+    from materia.surrogate._ensemble import train
+    from materia.surrogate._example import Example
+    from materia.surrogate._graph import Batch, GraphStore
+    from materia.surrogate._network import Network
+    from materia.surrogate._predictions import Predictions
+    from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
+    from materia.surrogate._surrogate import Surrogate
+
+_HOME = {
+    "Batch": "_graph",
+    "Example": "_example",
+    "GraphStore": "_graph",
+    "Network": "_network",
+    "Predictions": "_predictions",
+    "Surrogate": "_surrogate",
+    "from_pyg": "_pyg",
+    "pyg_loader": "_pyg",
+    "to_pyg": "_pyg",
+    "train": "_ensemble",
+}
+
+__all__ = [
+    "Batch",
+    "Example",
+    "GraphStore",
+    "Network",
+    "Predictions",
+    "Surrogate",
+    "SurrogateSettings",
+    "from_pyg",
+    "pyg_loader",
+    "to_pyg",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

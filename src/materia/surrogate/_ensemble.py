@@ -1,0 +1,268 @@
+"""Training an ensemble: one member per left-out fold, then calibration on what each has not seen."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from materia import __version__
+from materia.surrogate._calibration import Calibration, cross_coverage
+from materia.surrogate._device import resolve_device, threads
+from materia.surrogate._example import Example, data_digest, target_matrix
+from materia.surrogate._folds import grouped_folds
+from materia.surrogate._graph import GraphStore
+from materia.surrogate._latents import LatentIndex
+from materia.surrogate._network import Network
+from materia.surrogate._settings import SurrogateSettings
+from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
+from materia.surrogate._surrogate import Member, Surrogate, features_of
+from materia.surrogate._training import MemberTask, MetricLogger, train_member
+
+_DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
+
+
+def train(
+    examples: Sequence[Example],
+    *,
+    targets: Sequence[str],
+    settings: SurrogateSettings | None = None,
+    folder: str | Path,
+    seed: int = 0,
+    warm_start: str | Path | None = None,
+    logger: MetricLogger | None = None,
+    progress: bool = True,
+) -> Surrogate:
+    """Train an ensemble and write it to ``folder`` (``weights.safetensors``, ``card.json``).
+
+    Member k learns from every fold of the formulas but fold k, which it predicts for the calibration and
+    for the card's validation figures. If an earlier call with the same data, settings and seed was cut off,
+    training goes on from its checkpoints.
+
+    Args:
+        examples: labelled structures; labels may be missing. Use the structure as the pool will show it.
+        targets: quantities to learn; each needs at least one label.
+        settings: defaults are meant for a few hundred structures.
+        folder: where the model goes.
+        seed: the same inputs and seed give the same weights on the same machine.
+        warm_start: model folder to start from instead of ``settings.pretrained``. Its training labels must
+            not include those of ``examples``, or the calibration will be too narrow.
+        logger: called with metrics (``member_0_train_loss``...) and the epoch.
+        progress: show a progress bar.
+
+    Raises:
+        DatasetError: nothing to learn from, or a label that is not finite.
+        ModelError: the pretrained model cannot be used, or training diverged.
+        StorageError: the folder cannot be written.
+    """
+    settings = settings or SurrogateSettings()
+    folder, names = Path(folder), tuple(targets)
+    labels = target_matrix(examples, names)
+    source_folder = pretrained_folder(settings, None if warm_start is None else Path(warm_start))
+    source = None if source_folder is None else Surrogate.load(source_folder)
+    if source is not None and source_folder is not None:
+        settings = adopt_architecture(settings, source, source_folder)
+
+    digest = data_digest(examples, names)
+    n_folds = max(2, settings.folds or settings.members, settings.members)
+    folds = grouped_folds([e.group for e in examples], n_folds, seed)
+    identity = {
+        "data_digest": digest,
+        "targets": list(names),
+        "seed": seed,
+        "settings": settings.model_dump(),
+        "pretrained_sha256": None if source is None else source.card["weights_sha256"],
+    }
+    work = _Workplace.open(folder / "training", identity)
+    # wide enough for what strain brings into the cutoff (3 standard deviations)
+    store = GraphStore.build([e.crystal for e in examples], settings.cutoff * (1 + 3 * settings.strain))
+
+    with threads(settings.threads), _bar(progress, settings) as report:
+        members = tuple(
+            _train_one(k, store, labels, folds, names, settings, seed, source, work, logger, report)
+            for k in range(settings.members)
+        )
+    surrogate = _assemble(members, examples, labels, folds, names, settings, source, identity)
+    surrogate = surrogate.save(folder)
+    shutil.rmtree(work.folder, ignore_errors=True)
+    return surrogate
+
+
+def _train_one(
+    k: int,
+    store: GraphStore,
+    labels: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    names: tuple[str, ...],
+    settings: SurrogateSettings,
+    seed: int,
+    source: Surrogate | None,
+    work: _Workplace,
+    logger: MetricLogger | None,
+    report: Callable[[int, int], None],
+) -> Member:
+    """Train member k, or take it from the workplace where it is done already."""
+    own = 1000 * seed + k
+    labelled = ~np.isnan(labels).all(axis=1)
+    rows = np.flatnonzero((folds != k) & labelled)
+    if len(rows) == 0:  # a single group: there is nothing to leave out
+        rows = np.flatnonzero(labelled)
+    watch = np.zeros(0, dtype=np.int64)
+    if settings.patience is not None:
+        groups = np.unique(rows, return_index=False)
+        draw = np.random.default_rng(own).permutation(len(groups))
+        watch = np.sort(groups[draw[: max(1, len(groups) // 10)]])
+        rows = np.setdiff1d(rows, watch)
+    network = fresh_network(names, labels[rows], settings, own)
+    if source is not None:
+        network = warm_network(network, source.members[k % len(source.members)].network)
+    done = work.finished(k)
+    if done is not None:
+        network.load_state_dict(done)
+        network.eval().requires_grad_(False)
+        report(k, settings.epochs)
+    else:
+
+        def log(metrics: Any, epoch: int) -> None:
+            if logger is not None:
+                logger({f"member_{k}_{name}": value for name, value in metrics.items()}, epoch)
+
+        task = MemberTask(store, labels, rows.tolist(), watch.tolist(), own)
+        network = train_member(
+            network, task, settings, checkpoint=work.checkpoint(k), logger=log, progress=lambda n: report(k, n)
+        )
+        work.finish(k, network)
+    _, _, latents = Member(network, _NO_INDEX).evaluate(store, resolve_device(settings.device))
+    return Member(network, LatentIndex.of(latents[rows]))
+
+
+def _assemble(
+    members: tuple[Member, ...],
+    examples: Sequence[Example],
+    labels: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    names: tuple[str, ...],
+    settings: SurrogateSettings,
+    source: Surrogate | None,
+    identity: dict[str, Any],
+) -> Surrogate:
+    """Calibrate on out-of-fold predictions and write the card."""
+    store = GraphStore.build([e.crystal for e in examples], settings.cutoff)
+    n, t = labels.shape
+    mean, spread, distance = np.full((n, t), np.nan), np.full((n, t), np.nan), np.full(n, np.nan)
+    device = resolve_device(settings.device)
+    with threads(settings.threads):
+        for k, member in enumerate(members):
+            out = folds == k
+            if out.all() or not out.any():  # saw everything: has nothing out of fold
+                continue
+            m, s, latents = member.evaluate(store, device)
+            mean[out], spread[out] = m[out], s[out]
+            distance[out] = member.index.distance(latents[out])
+    seen = ~np.isnan(distance)
+    ranges = {q: [float(np.nanmin(labels[:, j])), float(np.nanmax(labels[:, j]))] for j, q in enumerate(names)}
+    elements = {int(z) for e in examples for z in e.crystal.numbers}
+    elements |= set(source.card["elements"]) if source is not None else set()
+    reach = float(np.quantile(distance[seen], 0.99)) * _DOMAIN_MARGIN if seen.sum() >= 20 else math.inf
+    card: dict[str, Any] = {
+        **identity,
+        "architecture": settings.architecture(),
+        "n_train": n,
+        "n_labels": {q: int((~np.isnan(labels[:, j])).sum()) for j, q in enumerate(names)},
+        "ranges": ranges,
+        "elements": sorted(elements),
+        "domain_distance": reach if math.isfinite(reach) else 1e9,
+        "n_parameters": sum(p.numel() for p in members[0].network.parameters()),
+        "versions": {"materia": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+    calibration: dict[str, Calibration] = {}
+    draft = Surrogate(members, {}, card, settings.device, settings.threads)
+    bounded = np.full_like(mean, np.nan)
+    bounded[seen] = draft.bounded(mean[seen])
+    validation: dict[str, Any] = {}
+    parity: dict[str, Any] = {}
+    for j, name in enumerate(names):
+        use = seen & ~np.isnan(labels[:, j])
+        residuals = labels[use, j] - bounded[use, j]
+        features = features_of(name, mean[use, j], distance[use], spread[use, j])
+        fallback = float(np.nanstd(labels[:, j])) or float(members[0].network.scale[j])
+        calibration[name] = Calibration.fit(residuals, features, fallback)
+        coverage = cross_coverage(residuals, features, folds[use], fallback)
+        validation[name] = {
+            "mae": _finite(np.abs(residuals).mean()) if use.any() else None,
+            "rmse": _finite(np.sqrt((residuals**2).mean())) if use.any() else None,
+            "coverage_90": _finite(coverage),
+            "n": int(use.sum()),
+        }
+        parity[name] = {
+            "observed": labels[use, j].round(6).tolist(),
+            "predicted": bounded[use, j].round(6).tolist(),
+            "std": calibration[name].std(features).round(6).tolist() if use.any() else [],
+            "group": [e.group for e, u in zip(examples, use, strict=True) if u],
+        }
+    card |= {"validation": validation, "parity": parity}
+    return Surrogate(members, calibration, card, settings.device, settings.threads)
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
+_NO_INDEX = LatentIndex(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros((1, 1), np.float32), 1.0)
+
+
+@dataclass(frozen=True)
+class _Workplace:
+    """Checkpoints of a training that is under way; discarded when data, settings or seed differ."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path, identity: dict[str, Any]) -> _Workplace:
+        stamp, text = folder / "identity.json", json.dumps(identity, sort_keys=True)
+        if not (stamp.is_file() and stamp.read_text() == text):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            stamp.write_text(text)
+        return cls(folder)
+
+    def checkpoint(self, k: int) -> Path:
+        return self.folder / f"member-{k}.ckpt"
+
+    def finished(self, k: int) -> dict[str, torch.Tensor] | None:
+        from safetensors.torch import load_file
+
+        path = self.folder / f"member-{k}.safetensors"
+        return load_file(path) if path.is_file() else None
+
+    def finish(self, k: int, network: Network) -> None:
+        from safetensors.torch import save_file
+
+        path = self.folder / f"member-{k}.safetensors"
+        partial = path.with_suffix(".partial")
+        save_file({n: t.contiguous() for n, t in network.state_dict().items()}, partial)
+        partial.replace(path)
+        self.checkpoint(k).unlink(missing_ok=True)
+
+
+@contextmanager
+def _bar(show: bool, settings: SurrogateSettings) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over the epochs of all members."""
+    if not show:
+        yield lambda member, epoch: None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("training", total=settings.members * settings.epochs)
+        yield lambda member, epoch: bar.update(task, completed=member * settings.epochs + epoch)

@@ -1,0 +1,87 @@
+"""Where a network's weights begin: at random, or from a trained model's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from materia import quantities as q
+from materia.errors import ModelError
+from materia.resources import resource
+from materia.surrogate._elements import element_features
+from materia.surrogate._network import Network
+from materia.surrogate._settings import ARCHITECTURE, SurrogateSettings
+from materia.surrogate._surrogate import Surrogate
+
+# A head for a quantity the pretrained model does not know begins as that of a near relative: same physics
+# up to energy corrections, +U and the choice of pseudopotentials.
+RELATIVES: dict[str, tuple[str, ...]] = {
+    q.FORMATION_ENERGY: (q.FORMATION_ENERGY_MP,),
+    q.FORMATION_ENERGY_MP: (q.FORMATION_ENERGY,),
+    q.GAP_PBE: (q.GAP_MP,),
+    q.GAP_DIRECT_PBE: (q.GAP_PBE, q.GAP_MP),
+    q.GAP_MP: (q.GAP_PBE,),
+    q.GAP_HSE06: (q.GAP_PBE, q.GAP_MP),
+}
+
+
+def pretrained_folder(settings: SurrogateSettings, warm_start: Path | None) -> Path | None:
+    """The model to start from: ``warm_start``, else ``settings.pretrained``, else none."""
+    if warm_start is not None:
+        return Path(warm_start)
+    if settings.pretrained is None:
+        return None
+    return resource("data/weights/base") if settings.pretrained == "base" else Path(settings.pretrained)
+
+
+def adopt_architecture(settings: SurrogateSettings, model: Surrogate, folder: Path) -> SurrogateSettings:
+    """The settings with the pretrained model's architecture.
+
+    Raises:
+        ModelError: the settings ask for another one.
+    """
+    theirs = {name: model.card["architecture"][name] for name in ARCHITECTURE}
+    for name, value in theirs.items():
+        if name in settings.model_fields_set and getattr(settings, name) != value:
+            raise ModelError(
+                f"surrogate.{name} is {getattr(settings, name)}, but the pretrained weights have {value}",
+                where=folder,
+                remedy=f"leave surrogate.{name} out, or set surrogate.pretrained to null",
+            )
+    return settings.model_copy(update=theirs)
+
+
+def fresh_network(
+    targets: Sequence[str], labels: NDArray[np.float64], settings: SurrogateSettings, seed: int
+) -> Network:
+    """Random weights by seed; targets standardised by mean and spread of their labels (n, T)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Network(targets, **settings.architecture())  # type: ignore[arg-type]
+    network.elements.table.copy_(element_features())
+    for j in range(len(targets)):
+        known = labels[~np.isnan(labels[:, j]), j]
+        spread = float(known.std()) if len(known) > 1 else 0.0
+        network.centre[j] = float(known.mean()) if len(known) else 0.0
+        network.scale[j] = spread if spread > 1e-6 else 1.0
+    return network
+
+
+def warm_network(fresh: Network, source: Network) -> Network:
+    """``fresh`` with the trunk of ``source`` and its heads where it knows the quantity or a relative."""
+    state = source.state_dict()
+    trunk = {n: t for n, t in state.items() if not n.startswith("heads.") and n not in ("centre", "scale")}
+    missing, unexpected = fresh.load_state_dict(trunk, strict=False)
+    if unexpected or any(not n.startswith("heads.") and n not in ("centre", "scale") for n in missing):
+        raise ModelError("the pretrained trunk does not fit the network", remedy="use its own architecture")
+    for j, name in enumerate(fresh.targets):
+        origin = next((r for r in (name, *RELATIVES.get(name, ())) if r in source.targets), None)
+        if origin is not None:
+            k = source.targets.index(origin)
+            fresh.heads[name].load_state_dict(source.heads[origin].state_dict())
+            fresh.centre[j], fresh.scale[j] = source.centre[k], source.scale[k]
+    return fresh

@@ -1,0 +1,218 @@
+"""A trained surrogate: an ensemble of networks with calibrated uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from materia.crystal import Crystal
+from materia.errors import ModelError
+from materia.quantities import quantity
+from materia.surrogate._calibration import Calibration
+from materia.surrogate._device import resolve_device, threads
+from materia.surrogate._files import read_model, write_model
+from materia.surrogate._graph import GraphStore
+from materia.surrogate._latents import LatentIndex
+from materia.surrogate._network import Network
+from materia.surrogate._predictions import Predictions
+
+_BATCH = 64  # larger ones fall out of a CPU's cache
+_BATCH_GPU = 2048
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the ensemble and what it has learned from, in its latent space."""
+
+    network: Network
+    index: LatentIndex
+
+    def evaluate(
+        self, store: GraphStore, device: torch.device, advance: Any = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+        """Mean (n, T) and spread (n, T) over replicas, in units, and latents (n, C)."""
+        network = self.network.to(device).eval()
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        with torch.inference_mode():
+            for batch in store.batches(_BATCH if device.type == "cpu" else _BATCH_GPU):
+                values, latent = network(batch.to(device, network.centre.dtype))
+                parts.append((batch.index, network.physical(values.double()).cpu(), latent.float().cpu()))
+                if advance is not None:
+                    advance(len(batch))
+        self.network.to("cpu")
+        if not parts:
+            empty = np.zeros((0, len(network.targets)))
+            return empty, empty, np.zeros((0, self.index.points.shape[1]), np.float32)
+        order = torch.argsort(torch.cat([p[0] for p in parts]))
+        values = torch.cat([p[1] for p in parts])[order]
+        latents = torch.cat([p[2] for p in parts])[order]
+        spread = values.std(-1) if values.shape[-1] > 1 else torch.zeros_like(values[..., 0])
+        return values.mean(-1).numpy(), spread.numpy(), latents.numpy()
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """An ensemble that predicts several quantities of a crystal with a calibrated uncertainty.
+
+    Made by :func:`materia.surrogate.train` or :meth:`load`.
+
+    Attributes:
+        members: the networks.
+        calibration: per target, error as a function of what is known at prediction time.
+        card: what the model is: targets, data digest, settings, versions, validation. Plain JSON.
+        device: where predictions run: ``auto``, ``cpu``, ``cuda``...
+        n_threads: CPU threads for predictions.
+    """
+
+    members: tuple[Member, ...]
+    calibration: Mapping[str, Calibration]
+    card: Mapping[str, Any]
+    device: str = "auto"
+    n_threads: int = 1
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(self.card["targets"])
+
+    @property
+    def cutoff(self) -> float:
+        """Neighbours up to here are seen, Å."""
+        return float(self.card["architecture"]["cutoff"])
+
+    def prepare(self, crystals: Sequence[Crystal]) -> GraphStore:
+        """The graphs of a pool, to be built once and handed to every :meth:`predict`."""
+        return GraphStore.build(crystals, self.cutoff)
+
+    def predict(self, crystals: Sequence[Crystal] | GraphStore, *, progress: bool = False) -> Predictions:
+        """Predict all targets for all structures.
+
+        Args:
+            crystals: structures, or their graphs from :meth:`prepare`.
+            progress: show a progress bar.
+
+        Raises:
+            ModelError: the graphs were built with too short a cutoff.
+        """
+        store = crystals if isinstance(crystals, GraphStore) else self.prepare(crystals)
+        store.require(self.cutoff)
+        device = resolve_device(self.device)
+        with threads(self.n_threads), _bar(progress, len(store) * len(self.members)) as advance:
+            results = [member.evaluate(store, device, advance) for member in self.members]
+            distance = np.stack([m.index.distance(r[2]) for m, r in zip(self.members, results, strict=True)]).mean(0)
+        means = np.stack([r[0] for r in results])  # (M, n, T)
+        mean, spread = means.mean(0), np.sqrt((np.stack([r[1] for r in results]) ** 2).mean(0))
+        std = np.empty_like(mean)
+        for j, name in enumerate(self.targets):
+            features = features_of(name, mean[:, j], distance, spread[:, j])
+            # members that disagree by more than they err out of fold are outside what was calibrated
+            std[:, j] = np.maximum(self.calibration[name].std(features), means[:, :, j].std(0))
+        return Predictions(
+            targets=self.targets,
+            mean=self.bounded(mean),
+            std=std,
+            embedding=np.concatenate([r[2] for r in results], axis=1),
+            in_domain=self._in_domain(store, distance),
+        )
+
+    def bounded(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, T) within physical bounds, and within a widened range of the training labels."""
+        ranges = np.array([self.card["ranges"][name] for name in self.targets], dtype=np.float64)
+        reach = 0.5 * (ranges[:, 1] - ranges[:, 0])
+        lower = [quantity(name).lower for name in self.targets]
+        floor = np.array([-np.inf if b is None else b for b in lower])
+        inside: NDArray[np.float64] = np.clip(mean, ranges[:, 0] - reach, ranges[:, 1] + reach)
+        bounded: NDArray[np.float64] = np.maximum(inside, floor)
+        return bounded
+
+    def _in_domain(self, store: GraphStore, distance: NDArray[np.float64]) -> NDArray[np.bool_]:
+        known = torch.zeros(int(store.numbers.max()) + 1 if len(store.numbers) else 1, dtype=torch.bool)
+        seen = [z for z in self.card["elements"] if z < len(known)]
+        known[seen] = True
+        strange = torch.zeros(len(store), dtype=torch.bool)
+        owner = torch.repeat_interleave(torch.arange(len(store)), store.atoms.diff())
+        strange[owner[~known[store.numbers]]] = True
+        near = distance <= float(self.card["domain_distance"])
+        return np.asarray(near & ~(strange | store.has_lone_atom()).numpy())
+
+    def save(self, folder: str | Path) -> Surrogate:
+        """Write ``weights.safetensors`` and ``card.json``; returns the surrogate with the card as written."""
+        tensors: dict[str, Tensor] = {}
+        for k, member in enumerate(self.members):
+            tensors |= {f"member.{k}.network.{n}": t for n, t in member.network.state_dict().items()}
+            tensors |= {
+                f"member.{k}.latent.{n}": torch.from_numpy(np.ascontiguousarray(getattr(member.index, n)))
+                for n in ("centre", "scale", "points")
+            }
+        card = {
+            **self.card,
+            "members": [{"latent_unit": m.index.unit} for m in self.members],
+            "calibration": {name: c.to_json() for name, c in self.calibration.items()},
+        }
+        written = write_model(Path(folder), tensors, card)
+        return Surrogate(self.members, self.calibration, written, self.device, self.n_threads)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto", n_threads: int = 1) -> Surrogate:
+        """Read a model folder.
+
+        Raises:
+            ModelError: a file is missing or damaged, or weights and card do not belong together.
+        """
+        folder = Path(folder)
+        tensors, card = read_model(folder)
+        try:
+            members = tuple(_member(tensors, card, k, float(m["latent_unit"])) for k, m in enumerate(card["members"]))
+            calibration = {name: Calibration(**card["calibration"][name]) for name in card["targets"]}
+        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise ModelError(
+                f"the weights do not fit the card: {error}", where=folder, remedy="copy the folder again or retrain"
+            ) from error
+        return cls(members, calibration, card, device, n_threads)
+
+
+def features_of(
+    name: str, mean: NDArray[np.float64], distance: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, 3) what the calibration knows: latent distance, spread of the heads, height above the bound."""
+    lower = quantity(name).lower
+    height = np.zeros_like(mean) if lower is None else np.maximum(mean - lower, 0.0)
+    return np.column_stack([distance, spread, height])
+
+
+def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:
+    network = Network(card["targets"], **card["architecture"])
+    prefix = f"member.{k}.network."
+    state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    network.load_state_dict(state)
+    network.to(state["centre"].dtype)
+    network.load_state_dict(state)  # again, after the change of dtype: no rounding on the way
+    latent = {n: tensors[f"member.{k}.latent.{n}"].numpy() for n in ("centre", "scale", "points")}
+    return Member(network.eval().requires_grad_(False), LatentIndex(**latent, unit=unit))
+
+
+class _bar:  # noqa: N801 - used as a function
+    """A rich progress bar over structures, or nothing."""
+
+    def __init__(self, show: bool, total: int) -> None:
+        self.show, self.total = show, total
+
+    def __enter__(self) -> Any:
+        if not self.show:
+            return None
+        from rich.progress import Progress
+
+        self.bar = Progress(transient=True)
+        self.bar.start()
+        task = self.bar.add_task("predicting", total=self.total)
+        return lambda n: self.bar.advance(task, n)
+
+    def __exit__(self, *error: object) -> None:
+        if self.show:
+            self.bar.stop()

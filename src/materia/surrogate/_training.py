@@ -1,0 +1,235 @@
+"""Training one network with Lightning."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from materia.errors import ModelError
+from materia.quantities import quantity
+from materia.surrogate._augment import perturb
+from materia.surrogate._graph import Batch, GraphStore
+from materia.surrogate._loss import masked_l1
+from materia.surrogate._network import Network
+from materia.surrogate._sampling import plain_loader, training_loader
+from materia.surrogate._settings import SurrogateSettings
+
+MetricLogger = Callable[[Mapping[str, float], int], None]
+
+
+@dataclass(frozen=True)
+class MemberTask:
+    """What one member learns from.
+
+    Attributes:
+        store: graphs of all examples.
+        labels: (n, T) in units, NaN where missing.
+        rows: examples this member learns from.
+        watch: examples that decide when to stop early; not among ``rows``.
+        seed: of everything random in this member.
+    """
+
+    store: GraphStore
+    labels: NDArray[np.float64]
+    rows: Sequence[int]
+    watch: Sequence[int]
+    seed: int
+
+
+class TrainingModule(pl.LightningModule):  # type: ignore[misc]
+    """A network under training, with its running average, which is what is kept."""
+
+    def __init__(self, network: Network, task: MemberTask, settings: SurrogateSettings) -> None:
+        super().__init__()
+        self.network = network
+        self.average = AveragedModel(network, multi_avg_fn=_averaging(settings.ema), use_buffers=False)
+        self.settings, self.task = settings, task
+        centre, scale = network.centre.double(), network.scale.double()
+        labels = torch.from_numpy(task.labels)
+        bounds = [quantity(name).lower for name in network.targets]
+        lower = torch.tensor([-math.inf if b is None else b for b in bounds], dtype=torch.float64)
+        draw = torch.Generator().manual_seed(7 * task.seed + 1)
+        bag = torch.poisson(
+            torch.ones(len(labels), len(bounds), settings.replicas, dtype=torch.float64), generator=draw
+        )
+        for name, value in {
+            "labels": (labels - centre) / scale,
+            "lower": (lower - centre) / scale,
+            "bag": 0.5 + 0.5 * bag,  # half a bootstrap: replicas differ, none loses a label altogether
+        }.items():
+            self.register_buffer(name, value.to(network.centre.dtype), persistent=False)
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        draw = torch.Generator().manual_seed(1_000_003 * self.task.seed + self.global_step)
+        batch = perturb(batch, strain=self.settings.strain, rattle=self.settings.rattle, generator=draw)
+        predicted, _ = self.network(batch)
+        loss = masked_l1(predicted, self.labels[batch.index], self.lower, self.bag[batch.index])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        predicted, _ = self.average(batch)
+        labels = self.labels[batch.index]
+        loss = masked_l1(predicted, labels, self.lower, torch.ones_like(predicted))
+        self.log("watch_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, step: int) -> None:
+        self.average.update_parameters(self.network)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        s = self.settings
+        heads = list(self.network.heads.parameters())
+        own = {id(p) for p in heads}
+        trunk = [p for p in self.network.parameters() if id(p) not in own]
+        groups: list[dict[str, Any]] = [{"params": trunk, "lr": s.learning_rate * s.trunk_rate}, {"params": heads}]
+        optimizer = torch.optim.AdamW(groups, lr=s.learning_rate, weight_decay=s.weight_decay)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def rate(step: int) -> float:
+            done = step / total
+            rising = min(1.0, (step + 1) / max(1.0, s.warmup * total))
+            return rising * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Watcher(Callback):  # type: ignore[misc]
+    """Checkpoints by rename, metrics to a logger, progress to a callback."""
+
+    def __init__(
+        self,
+        checkpoint: Path | None,
+        every: int,
+        logger: MetricLogger | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.checkpoint, self.every, self.logger, self.progress = checkpoint, every, logger, progress
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if self.logger is not None:
+            self.logger({k: float(v) for k, v in trainer.callback_metrics.items()}, epoch)
+        if self.progress is not None:
+            self.progress(epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.progress is not None:
+            self.progress(module.settings.epochs)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # at the start of an epoch, Lightning's loops count the one before as finished
+        epoch = trainer.current_epoch
+        if self.checkpoint is not None and epoch and epoch % self.every == 0:
+            partial = self.checkpoint.with_suffix(".partial")
+            trainer.save_checkpoint(partial)
+            partial.replace(self.checkpoint)
+
+
+def train_member(
+    network: Network,
+    task: MemberTask,
+    settings: SurrogateSettings,
+    *,
+    checkpoint: Path | None = None,
+    logger: MetricLogger | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Network:
+    """Train a network and return it with the averaged weights.
+
+    Args:
+        network: starting point, on the CPU; its ``centre`` and ``scale`` standardise the labels.
+        task: graphs, labels and rows.
+        settings: budget, rates, device.
+        checkpoint: file to write every few epochs; training goes on from it where it exists.
+        logger: called with metrics and the epoch.
+        progress: called with the number of epochs done.
+
+    Raises:
+        ModelError: the loss is not finite at the end.
+    """
+    module = TrainingModule(network, task, settings)
+    callbacks: list[Callback] = [_Watcher(checkpoint, settings.checkpoint_every, logger, progress)]
+    validation = None
+    if settings.patience is not None and len(task.watch):
+        validation = plain_loader(task.store, task.watch, 64)
+        callbacks.append(EarlyStopping("watch_loss", patience=settings.patience, check_finite=True))
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator=settings.device,
+            devices=settings.devices if settings.device != "cpu" else 1,
+            precision=settings.precision,
+            max_epochs=settings.epochs,
+            gradient_clip_val=1.0,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            plugins=[LightningEnvironment()],  # one process, also inside a Slurm job
+        )
+        resume = {"ckpt_path": checkpoint, "weights_only": True} if _exists(checkpoint) else {}
+        loader = training_loader(task.store, task.rows, settings.batch_size, task.seed)
+        try:
+            trainer.fit(module, loader, validation, **resume)
+        except SIGTERMException:  # Lightning ends the epoch, then would leave with exit status 0
+            signal.raise_signal(signal.SIGTERM)  # its handler is gone: the process ends as asked
+            raise
+    trained = cast(Network, module.average.module).to("cpu")
+    if not all(torch.isfinite(p).all() for p in trained.parameters()):
+        raise ModelError(
+            "training diverged: a weight is not finite", remedy="lower surrogate.learning_rate or check the labels"
+        )
+    return trained.eval().requires_grad_(False)
+
+
+def _averaging(decay: float) -> Callable[..., None]:
+    """Exponential average that starts fast, so that the first weights are soon forgotten."""
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        k = float(count)
+        keep = min(decay, (1 + k) / (10 + k))
+        with torch.no_grad():
+            for a, c in zip(averaged, current, strict=True):
+                a.lerp_(c.to(a.dtype), 1 - keep)
+
+    return update
+
+
+def _exists(path: Path | None) -> bool:
+    return path is not None and path.is_file()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's banners and tips are not for our users."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [log.level for log in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+        for log in loggers:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for log, level in zip(loggers, levels, strict=True):
+                log.setLevel(level)
