@@ -1,5 +1,37 @@
-"""materia: an AI-driven discovery engine for semiconductor materials."""
+"""materia: an AI-driven discovery engine for semiconductor materials.
+
+Whatever the command line does is one call here under the same name.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from materia.campaign import build_dataset, doctor, predict, report, run, step
+    from materia.crystal import Crystal
+    from materia.data import Dataset
+    from materia.record import load_campaign
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "Crystal": "materia.crystal",
+    "Dataset": "materia.data",
+    "build_dataset": "materia.campaign",
+    "doctor": "materia.campaign",
+    "load_campaign": "materia.record",
+    "predict": "materia.campaign",
+    "report": "materia.campaign",
+    "run": "materia.campaign",
+    "step": "materia.campaign",
+}
+
+__all__ = ["Crystal", "Dataset", "build_dataset", "doctor", "load_campaign", "predict", "report", "run", "step"]
+
+
+def __getattr__(name: str) -> Any:  # nothing heavy loads before it is used
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -95,9 +95,9 @@ class Crystal:
     def to_record(self) -> dict[str, Any]:
         """Plain JSON form: ``{"lattice": (3x3, Å, rows), "species": [...], "frac_coords": [...]}``."""
         return {
-            "lattice": self.lattice.round(8).tolist(),
+            "lattice": self.lattice.round(12).tolist(),
             "species": self.symbols,
-            "frac_coords": self.frac_coords.round(8).tolist(),
+            "frac_coords": self.frac_coords.round(14).tolist(),
         }
 
     @classmethod

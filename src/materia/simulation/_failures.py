@@ -9,6 +9,7 @@ class Reason(StrEnum):
     """Why a calculation failed. ``retryable`` ones may end otherwise when tried again unchanged."""
 
     NOT_CONVERGED = "not_converged"  # self-consistency, after the remedies
+    SYMMETRY_LOST = "symmetry_lost"
     RELAXATION_UNFINISHED = "relaxation_unfinished"
     GEOMETRY_EXPLODED = "geometry_exploded"
     ATOMS_OVERLAP = "atoms_overlap"

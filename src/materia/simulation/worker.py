@@ -23,7 +23,6 @@ from materia.simulation.engines import engine
 from materia.simulation.recipes import recipe
 
 RESULT_VERSION = 1
-SCF_TRIES = 2  # plain settings, then steadier mixing
 
 
 def run(folder: Path) -> dict[str, Any]:
@@ -80,15 +79,16 @@ def _compute(job: dict[str, Any], folder: Path, provenance: dict[str, Any], reme
     provenance["pseudopotentials"] = digests
     if program.n_electrons(crystal, level) % 2 and job["recipe"] in {"gap"}:
         raise Failure(Reason.OPEN_SHELL, "an odd number of electrons: open shells are outside this version")
-    for attempt in range(SCF_TRIES):
+    remedy = ""
+    while True:
         try:
-            return recipe(job["recipe"])(crystal, level, program, folder, attempt=attempt)
+            return recipe(job["recipe"])(crystal, level, program, folder, remedy=remedy)
         except Exception as error:  # whatever the engine raises becomes a typed failure
             failure = program.classify(error)
-            if failure.reason is not Reason.NOT_CONVERGED or attempt == SCF_TRIES - 1:
+            remedy = program.remedy(failure.reason) or ""
+            if not remedy or remedy in remedies:
                 raise failure from error
-            remedies.append("steadier density mixing (0.02)")
-    raise AssertionError("unreachable")
+            remedies.append(remedy)
 
 
 def publish(path: Path, content: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from materia.crystal import read_structures
+from materia.crystal import read_named
 from materia.errors import MateriaError, SpaceError
 from materia.record import Candidate
 
@@ -47,16 +47,16 @@ def _sweep(entry: Path) -> list[Path] | None:
 
 
 def _candidates(path: Path) -> list[Candidate]:
-    crystals = read_structures(path)
-    numbered = len(crystals) > 1
+    found = read_named(path)
+    numbered = len(found) > 1
     return [
         Candidate(
-            id=f"{crystal.formula}-{path.stem}" + (f"-{k}" if numbered else ""),
-            crystal=crystal,
-            prototype=path.stem,
+            id=named.id or f"{named.crystal.formula}-{path.stem}" + (f"-{k}" if numbered else ""),
+            crystal=named.crystal,
+            prototype=named.prototype or path.stem,
             origin={"file": path.name, "index": k},
         )
-        for k, crystal in enumerate(crystals)
+        for k, named in enumerate(found)
     ]
 
 

@@ -17,7 +17,7 @@ from materia.errors import EngineError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from materia.simulation._failures import Failure
+    from materia.simulation._failures import Failure, Reason
     from materia.simulation._levels import Level
 
 
@@ -78,9 +78,8 @@ class Engine(Protocol):
         """Valence electrons in the cell with this engine's pseudopotentials."""
         ...
 
-    def calculator(self, level: Level, log: Path, *, attempt: int = 0, **overrides: Any) -> Any:
-        """An ASE calculator at that level; ``attempt`` > 0 asks for more robust convergence settings,
-        which must leave the level of theory as it is."""
+    def calculator(self, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
+        """An ASE calculator at that level; ``remedy`` is "" or what :meth:`remedy` named."""
         ...
 
     def bands(self, atoms: Atoms, level: Level, log: Path) -> Bands:
@@ -89,6 +88,10 @@ class Engine(Protocol):
 
     def classify(self, error: BaseException) -> Failure:
         """The typed failure behind an exception of this engine."""
+        ...
+
+    def remedy(self, reason: Reason) -> str | None:
+        """What to try once against a failure, without touching the level of theory; ``None``: nothing."""
         ...
 
     def versions(self) -> dict[str, str]:

@@ -24,6 +24,8 @@ from materia.simulation.engines._protocol import Bands, Capabilities
 if TYPE_CHECKING:
     from ase import Atoms
 
+MIXING = "steadier density mixing"
+NO_SYMMETRY = "k-points not reduced by the point group"
 INSTALL = "install materia's extra: pip install 'materia[gpaw]' (docs/installation.md says how to build GPAW)"
 
 
@@ -80,7 +82,7 @@ class GPAWEngine:
     def n_electrons(self, crystal: Crystal, level: Level) -> int:
         return sum(n * _setup(element, level.xc)[1] for element, n in crystal.composition.items())
 
-    def calculator(self, level: Level, log: Path, *, attempt: int = 0, **overrides: Any) -> Any:
+    def calculator(self, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
         from gpaw import GPAW, PW, FermiDirac, Mixer
 
         settings: dict[str, Any] = {
@@ -91,8 +93,10 @@ class GPAWEngine:
             "spinpol": False,
             "txt": str(log),
         }
-        if attempt:  # slower and steadier mixing: another way to the same solution
+        if remedy == MIXING:
             settings |= {"mixer": Mixer(0.02, 5, 100.0), "maxiter": 1000}
+        if remedy == NO_SYMMETRY:
+            settings |= {"symmetry": {"point_group": False}}
         return GPAW(**(settings | overrides))
 
     def bands(self, atoms: Atoms, level: Level, log: Path) -> Bands:
@@ -119,6 +123,8 @@ class GPAWEngine:
             return error
         if isinstance(error, ConvergenceError):
             return Failure(Reason.NOT_CONVERGED, "the self-consistency did not converge")
+        if type(error).__name__ in {"SymmetryAnalysisBug", "SymmetryBrokenError"}:
+            return Failure(Reason.SYMMETRY_LOST, "the point group of the cell could not be used")
         if isinstance(error, MemoryError):
             return Failure(Reason.OUT_OF_MEMORY, text)
         if isinstance(error, np.linalg.LinAlgError):
@@ -126,6 +132,9 @@ class GPAWEngine:
         if isinstance(error, EngineError | FileNotFoundError):
             return Failure(Reason.MISSING_PSEUDOPOTENTIAL, text)
         return Failure(Reason.UNEXPECTED, text)
+
+    def remedy(self, reason: Reason) -> str | None:
+        return {Reason.NOT_CONVERGED: MIXING, Reason.SYMMETRY_LOST: NO_SYMMETRY}.get(reason)
 
     def versions(self) -> dict[str, str]:
         names = ("gpaw", "gpaw-data", "ase", "numpy", "scipy")

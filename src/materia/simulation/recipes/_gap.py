@@ -12,14 +12,14 @@ from materia.simulation._levels import Level
 from materia.simulation.engines import Bands, Engine
 
 
-def gap(crystal: Crystal, level: Level, engine: Engine, folder: Path, attempt: int = 0) -> dict[str, Any]:
+def gap(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str = "") -> dict[str, Any]:
     """Self-consistent energy, then eigenvalues along the standard band path.
 
     Returns:
         ``energy_per_atom`` (eV) and everything of :func:`gap_from_bands`.
     """
     atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(level, folder / "scf.txt", attempt=attempt)
+    atoms.calc = engine.calculator(level, folder / "scf.txt", remedy=remedy)
     energy = float(atoms.get_potential_energy())
     bands = engine.bands(atoms, level, folder / "bands.txt")
     return {"energy_per_atom": energy / len(atoms), **gap_from_bands(bands)}

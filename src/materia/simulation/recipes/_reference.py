@@ -15,21 +15,21 @@ from materia.simulation.engines import Engine
 UNPAIRED = {"O2": 2}  # triplet oxygen; the other boxed molecules are closed-shell
 
 
-def static(crystal: Crystal, level: Level, engine: Engine, folder: Path, attempt: int = 0) -> dict[str, Any]:
+def static(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str = "") -> dict[str, Any]:
     """Total energy at a fixed cell.
 
     Returns:
         ``energy_per_atom`` (eV), ``volume_per_atom`` (Å³).
     """
     atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(level, folder / "scf.txt", attempt=attempt)
+    atoms.calc = engine.calculator(level, folder / "scf.txt", remedy=remedy)
     return {
         "energy_per_atom": float(atoms.get_potential_energy()) / len(atoms),
         "volume_per_atom": crystal.volume / crystal.n_atoms,
     }
 
 
-def molecule(crystal: Crystal, level: Level, engine: Engine, folder: Path, attempt: int = 0) -> dict[str, Any]:
+def molecule(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str = "") -> dict[str, Any]:
     """A molecule in its box: positions relaxed at the Gamma point, spin by Hund's rule.
 
     Returns:
@@ -45,7 +45,7 @@ def molecule(crystal: Crystal, level: Level, engine: Engine, folder: Path, attem
     spin: dict[str, Any] = {"spinpol": unpaired > 0}
     if unpaired:
         atoms.set_initial_magnetic_moments([unpaired / len(atoms)] * len(atoms))
-    atoms.calc = engine.calculator(level, folder / "relax.txt", attempt=attempt, kpts={"size": (1, 1, 1)}, **spin)
+    atoms.calc = engine.calculator(level, folder / "relax.txt", remedy=remedy, kpts={"size": (1, 1, 1)}, **spin)
     optimiser = BFGS(atoms, logfile=str(folder / "relax.log"))
     if not optimiser.run(fmax=level.force_tolerance, steps=60):
         raise Failure(Reason.RELAXATION_UNFINISHED, "60 steps did not relax the molecule")

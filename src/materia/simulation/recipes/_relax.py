@@ -17,7 +17,7 @@ MAX_VOLUME_CHANGE = 2.0  # factor either way; beyond it the starting guess was n
 EV_PER_A3_IN_GPA = 160.21766208
 
 
-def relax(crystal: Crystal, level: Level, engine: Engine, folder: Path, attempt: int = 0) -> dict[str, Any]:
+def relax(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str = "") -> dict[str, Any]:
     """Minimise the energy over the cell and the positions with BFGS.
 
     The basis is rebuilt at the level's cutoff for every cell, so no second run at the final cell is needed;
@@ -34,7 +34,7 @@ def relax(crystal: Crystal, level: Level, engine: Engine, folder: Path, attempt:
     from ase.optimize import BFGS
 
     atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(level, folder / "relax.txt", attempt=attempt)
+    atoms.calc = engine.calculator(level, folder / "relax.txt", remedy=remedy)
     # Scales the cell's degrees of freedom so that a typical bulk modulus (0.5 eV/Å³) meets BFGS's initial
     # Hessian (70 eV/Å²): without it the first steps of a small cell are several times too short.
     scale = float(np.sqrt(1.5 * crystal.volume / 70.0))

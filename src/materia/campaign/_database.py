@@ -1,0 +1,196 @@
+"""The campaign's part of ``campaign.sqlite``: what was decided and how it stands. One writer."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from materia.crystal import Crystal
+from materia.errors import CampaignError, StorageError
+from materia.record import Label, Pick, PickState, to_json
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS rounds (
+    number INTEGER PRIMARY KEY, state TEXT NOT NULL, n_labelled INTEGER NOT NULL, metrics TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS picks (
+    round INTEGER NOT NULL REFERENCES rounds(number), slot INTEGER NOT NULL,
+    candidate_id TEXT NOT NULL UNIQUE, candidate_index INTEGER NOT NULL UNIQUE, trial_number INTEGER NOT NULL,
+    predictions TEXT NOT NULL, score TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    rung INTEGER NOT NULL DEFAULT 0, job_key TEXT NOT NULL, structure TEXT NOT NULL, labels TEXT NOT NULL DEFAULT '[]',
+    PRIMARY KEY (round, slot));
+"""
+
+
+@dataclass(frozen=True)
+class PickRow:
+    """A pick and where it stands on the ladder.
+
+    Attributes:
+        pick: the decision and its outcome.
+        rung: index of the recipe that is running or was last.
+        job_key: key of that job.
+        structure: the structure that job starts from; once computed, the relaxed one.
+    """
+
+    pick: Pick
+    rung: int
+    job_key: str
+    structure: Crystal
+
+
+class CampaignDatabase:
+    """Reads and writes the campaign's tables; ``connection`` is shared with the job ledger.
+
+    Journal mode DELETE and synchronous FULL are safe on network file systems, where WAL is not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with storage_errors(path):
+            self.connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+            self.connection.execute("PRAGMA journal_mode=DELETE")
+            self.connection.execute("PRAGMA synchronous=FULL")
+            self.connection.executescript(SCHEMA)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing: what is written inside is on disk when the block ends, or was never there."""
+        with storage_errors(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
+
+    def meta(self) -> dict[str, Any]:
+        rows = self.connection.execute("SELECT key, value FROM meta").fetchall()
+        return {key: json.loads(value) for key, value in rows}
+
+    def set_meta(self, values: Mapping[str, Any]) -> None:
+        """Write some meta values (within the caller's transaction)."""
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def rounds(self) -> list[tuple[int, str]]:
+        """(number, state) in order."""
+        return self.connection.execute("SELECT number, state FROM rounds ORDER BY number").fetchall()
+
+    def open_round(self, number: int, n_labelled: int, metrics: Mapping[str, float]) -> None:
+        with self.transaction():
+            row = (number, "open", n_labelled, json.dumps(dict(metrics)))
+            self.connection.execute("INSERT INTO rounds VALUES (?, ?, ?, ?)", row)
+
+    def close_round(self, number: int) -> None:
+        with self.transaction():
+            self.connection.execute("UPDATE rounds SET state = 'closed' WHERE number = ?", (number,))
+
+    def add_pick(self, row: PickRow) -> None:
+        """Write a pick (within the caller's transaction, beside the intent of its first job)."""
+        pick = row.pick
+        self.connection.execute(
+            "INSERT INTO picks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                pick.round,
+                pick.slot,
+                pick.candidate_id,
+                pick.candidate_index,
+                pick.trial_number,
+                json.dumps(to_json(pick.predictions)),
+                json.dumps(to_json(pick.score)),
+                pick.state.value,
+                pick.reason,
+                row.rung,
+                row.job_key,
+                json.dumps(row.structure.to_record()),
+                json.dumps(to_json(pick.labels)),
+            ),
+        )
+
+    def climb(self, pick: Pick, rung: int, job_key: str, structure: Crystal) -> None:
+        """The pick goes on to its next rung (within the caller's transaction)."""
+        self.connection.execute(
+            "UPDATE picks SET rung = ?, job_key = ?, structure = ? WHERE round = ? AND slot = ?",
+            (rung, job_key, json.dumps(structure.to_record()), pick.round, pick.slot),
+        )
+
+    def finish_pick(
+        self, pick: Pick, state: PickState, *, reason: str = "", labels: tuple[Label, ...] = (), structure: Crystal
+    ) -> None:
+        with self.transaction():
+            self.connection.execute(
+                "UPDATE picks SET state = ?, reason = ?, labels = ?, structure = ? WHERE round = ? AND slot = ?",
+                (
+                    state.value,
+                    reason,
+                    json.dumps(to_json(labels)),
+                    json.dumps(structure.to_record()),
+                    pick.round,
+                    pick.slot,
+                ),
+            )
+
+    def picks(self, round_number: int | None = None) -> list[PickRow]:
+        """Picks in order of round and slot."""
+        where, parameters = ("", ()) if round_number is None else (" WHERE round = ?", (round_number,))
+        rows = self.connection.execute(f"SELECT * FROM picks{where} ORDER BY round, slot", parameters)  # noqa: S608
+        return [_pick_row(row) for row in rows.fetchall()]
+
+
+def _pick_row(row: tuple[Any, ...]) -> PickRow:
+    pick = Pick(
+        round=row[0],
+        slot=row[1],
+        candidate_id=row[2],
+        candidate_index=row[3],
+        trial_number=row[4],
+        predictions=json.loads(row[5]),
+        score=json.loads(row[6]),
+        state=PickState(row[7]),
+        reason=row[8],
+        labels=tuple(Label(**label) for label in json.loads(row[12])),
+    )
+    return PickRow(pick, row[9], row[10], Crystal.from_record(json.loads(row[11])))
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Say in words that the disk is full or a folder cannot be written.
+
+    Raises:
+        StorageError: for a full disk or missing permission.
+        CampaignError: the database is damaged.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+            raise StorageError(
+                f"the campaign's database cannot be written: {error}",
+                where=path,
+                remedy="free disk space, then run again",
+            ) from error
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            raise StorageError(
+                f"no permission to write the campaign's database: {error}",
+                where=path,
+                remedy="choose a folder you can write to (--folder)",
+            ) from error
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise CampaignError(f"the campaign's database is damaged: {error}", where=path) from error
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot write: {error.strerror or error}", where=path, remedy="check free space and permissions"
+        ) from error

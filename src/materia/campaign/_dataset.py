@@ -1,0 +1,101 @@
+"""From finished campaigns to a dataset: every structure that was computed, failures included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from materia.campaign._database import CampaignDatabase, PickRow
+from materia.campaign._folder import versions
+from materia.campaign._labels import labels_from, references_for
+from materia.compute import Ledger
+from materia.crystal import Crystal
+from materia.data import Dataset, Entry, JobResult
+from materia.errors import CampaignError
+from materia.record import OutcomeKind, PickState, load_campaign
+from materia.simulation import level as level_of
+from materia.simulation import level_hash, make_job
+from materia.space import Pool
+
+KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "remedies", "wall_s", "cpu_s")
+
+
+def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str, Any]) -> Dataset:
+    """All picks of the given campaigns as dataset entries.
+
+    Labels are formed anew from the job results, with the elemental references that ship with this version.
+
+    Args:
+        folders: campaign folders; all at one level.
+        name: of the dataset.
+        card: further fields of its card (title, licence, ...).
+
+    Raises:
+        CampaignError: no campaign in a folder, or campaigns at different levels.
+    """
+    entries: dict[str, Entry] = {}
+    levels = set()
+    for folder in map(Path, folders):
+        record = load_campaign(folder)
+        ladder = record.settings["campaign"]["ladder"]
+        levels.add(ladder["level"])
+        database = CampaignDatabase(folder / "campaign.sqlite")
+        try:
+            pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
+            for row in database.picks():
+                if row.pick.state is not PickState.PENDING:
+                    entry = _entry(row, pool, ledger, ladder)
+                    entries[entry.id] = entry
+        finally:
+            database.close()
+    if len(levels) != 1:
+        raise CampaignError(f"the campaigns are at different levels: {', '.join(sorted(levels))}", where=str(folders))
+    chosen = level_of(levels.pop())
+    digests = {
+        e: d
+        for entry in entries.values()
+        for job in entry.jobs
+        for e, d in job.provenance.get("pseudopotentials", {}).items()
+    }
+    full = {
+        "name": name,
+        "level": chosen.model_dump(mode="json"),
+        "level_hash": level_hash(chosen),
+        "paw_datasets": dict(sorted(digests.items())),
+        "versions": versions(),
+        "units": {"energies": "eV", "lengths": "Å", "volumes": "Å³", "stress": "GPa", "forces": "eV/Å"},
+        **card,
+    }
+    return Dataset(tuple(entries[key] for key in sorted(entries)), full)
+
+
+def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: Mapping[str, Any]) -> Entry:
+    chosen, pick = level_of(ladder["level"]), row.pick
+    initial = pool.crystal(pick.candidate_index)
+    structure, jobs, results = initial, [], []
+    for recipe in ladder["recipes"]:
+        key = make_job(recipe, structure, chosen).key
+        outcome = ledger.outcome(key)
+        if outcome is None:
+            break
+        failed = outcome.kind is not OutcomeKind.COMPLETED
+        provenance = {k: outcome.provenance[k] for k in KEPT_PROVENANCE if k in outcome.provenance}
+        status = "failed" if failed else "completed"
+        jobs.append(JobResult(key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance))
+        if failed:
+            break
+        results.append((key, outcome.values))
+        if "structure" in outcome.values:
+            structure = Crystal.from_record(dict(outcome.values["structure"]))
+    computed = pick.state is PickState.COMPUTED
+    return Entry(
+        id=pick.candidate_id,
+        prototype=pool.prototypes[pick.candidate_index],
+        status=pick.state.value,
+        reason="" if computed else pick.reason,
+        initial=initial,
+        structure=structure,
+        labels=labels_from(structure, chosen, results, references_for(chosen)) if computed else (),
+        jobs=tuple(jobs),
+    )

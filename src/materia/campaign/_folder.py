@@ -1,0 +1,164 @@
+"""A campaign folder: made once from a campaign file, opened again as it was started."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from materia.campaign._database import CampaignDatabase, storage_errors
+from materia.campaign._settings import CampaignSettings, load_settings, parse_settings
+from materia.compute import DriverLock
+from materia.data import Dataset
+from materia.errors import CampaignError, EngineError
+from materia.resources import resource
+from materia.simulation import engine, level, level_hash
+from materia.space import Pool, generate
+
+VERSIONS = ("materia", "torch", "e3nn", "optuna", "pymatgen", "ase", "gpaw", "gpaw-data", "mlflow", "numpy")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """An open campaign: settings, frozen pool, starting labels, database. Held by one driver at a time."""
+
+    folder: Path
+    settings: CampaignSettings
+    pool: Pool
+    dataset: Dataset
+    database: CampaignDatabase
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides and computes; absent packages are left out."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def load_dataset(settings: CampaignSettings) -> Dataset:
+    """The labels a campaign starts from.
+
+    Raises:
+        DatasetError: the folder holds none, or it is damaged.
+    """
+    if settings.data is None:
+        return Dataset.empty()
+    return Dataset.load(resource("data/dataset") if settings.data == "shipped" else settings.data)
+
+
+def check_engine(settings: CampaignSettings) -> None:
+    """Before anything is written: can the campaign's calculations run at all?
+
+    Raises:
+        EngineError: the engine of its level is not installed.
+    """
+    program = engine(level(settings.ladder.level).engine)
+    capabilities = program.capabilities()
+    if not capabilities.available:
+        raise EngineError(
+            f"{capabilities.missing}: the level {settings.ladder.level!r} needs it", remedy=capabilities.remedy
+        )
+
+
+@contextmanager
+def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) -> Iterator[Campaign]:
+    """Open a campaign for driving: made from ``file`` if the folder holds none yet, else resumed.
+
+    Everything that can be wrong with the input is found before the folder is touched.
+
+    Raises:
+        ConfigError: the file is wrong, or is not the one the folder was started with.
+        CampaignLockedError: another driver holds it.
+        StorageError: disk full, no permission.
+    """
+    wanted = load_settings(file) if file is not None else None
+    started = folder / "campaign.yaml"
+    if started.is_file():
+        settings = parse_settings(yaml.safe_load(started.read_text())["campaign"], where=started)
+        if wanted is not None and wanted != settings:
+            raise CampaignError(
+                f"the folder holds a campaign started with other settings than {file}",
+                where=folder,
+                remedy="choose another --folder, or restore the campaign file as it was",
+            )
+    elif wanted is not None:
+        settings = wanted
+    else:
+        raise CampaignError("no campaign in this folder", where=folder, remedy="start one with `materia run FILE`")
+    check_engine(settings)
+    dataset = load_dataset(settings)
+    pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with DriverLock(folder):
+            if pool is None:
+                pool = Pool.load(folder / "pool")
+            else:
+                pool.save(folder / "pool")
+            database = CampaignDatabase(folder / "campaign.sqlite")
+            try:
+                _pin(database, settings, pool, dataset, file)
+                if not started.is_file():
+                    _write_started(started, settings, dataset, pool)
+                yield Campaign(folder, settings, pool, dataset, database)
+            finally:
+                database.close()
+
+
+def _pin(
+    database: CampaignDatabase, settings: CampaignSettings, pool: Pool, dataset: Dataset, file: Path | None
+) -> None:
+    """Write what the campaign hangs on the first time; refuse to go on with anything else."""
+    meta = database.meta()
+    chosen = level(settings.ladder.level)
+    pinned = {
+        "pool_hash": pool.hash,
+        "dataset": {
+            "name": dataset.card.get("name", ""),
+            "digest": dataset.digest,
+            "n": len(dataset),
+            "card": dict(dataset.card),
+        },
+        "level": {"name": chosen.name, "hash": level_hash(chosen), **chosen.model_dump(mode="json", exclude={"name"})},
+    }
+    if "name" not in meta:
+        first = {"name": settings.name, "state": "running", "started": now(), "versions": versions()}
+        with database.transaction():
+            database.set_meta({**first, **pinned, "file": str(file or "")})
+        return
+    for key, label in (("pool_hash", "pool"), ("level", "level of theory"), ("dataset", "training dataset")):
+        old, new = meta[key], pinned[key]
+        same = old["digest"] == new["digest"] if key == "dataset" else old == new  # type: ignore[index]
+        if not same:
+            raise CampaignError(
+                f"the {label} is no longer the one this campaign was started with",
+                where=database.path,
+                remedy="start a new campaign in another folder; compute.stores reuses finished calculations",
+            )
+
+
+def _write_started(path: Path, settings: CampaignSettings, dataset: Dataset, pool: Pool) -> None:
+    content: dict[str, Any] = {
+        "campaign": settings.model_dump(mode="json"),
+        "versions": versions(),
+        "digests": {"pool": pool.hash, "dataset": dataset.digest},
+    }
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    temporary.replace(path)

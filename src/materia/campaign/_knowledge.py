@@ -1,0 +1,97 @@
+"""What is known besides predictions: the hull, the labelled candidates, costs; and beliefs made of all of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from materia import quantities as q
+from materia.campaign._folder import Campaign
+from materia.campaign._labels import references_for
+from materia.campaign._learning import PoolPredictions
+from materia.crystal import same_phase
+from materia.record import PickState
+from materia.search import Beliefs
+from materia.simulation import cost_features, engine, estimate_seconds, level, level_hash
+from materia.stability import Hull, HullEntry
+from materia.sustainability import supply_risks
+
+
+class Knowledge:
+    """Facts about the frozen pool and the phases known at the campaign's level; computed once, kept on disk."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self.campaign = campaign
+        self.level = level(campaign.settings.ladder.level)
+        self.references = references_for(self.level)
+
+    @cached_property
+    def labelled(self) -> dict[int, str]:
+        """Pool row -> dataset id of candidates that the starting dataset already has at this level."""
+        digest = level_hash(self.level)
+        by_formula: dict[str, list[Any]] = {}
+        for entry in self.campaign.dataset:
+            if entry.status == "failed" or any(label.level_hash == digest for label in entry.labels):
+                by_formula.setdefault(entry.formula, []).append(entry)
+        pool = self.campaign.pool
+        found: dict[int, str] = {}
+        for i, formula in enumerate(pool.formulas):
+            for entry in by_formula.get(formula, ()):
+                if same_phase(pool.crystal(i), entry.initial):
+                    found[i] = entry.id
+                    break
+        return found
+
+    @cached_property
+    def costs(self) -> NDArray[np.float64]:
+        """(n,) predicted CPU seconds of the whole ladder; kept in ``pool/costs.npy``."""
+        path = self.campaign.folder / "pool" / "costs.npy"
+        if path.is_file():
+            kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
+            return kept
+        program, pool = engine(self.level.engine), self.campaign.pool
+        costs = np.empty(len(pool))
+        for i in range(len(pool)):
+            crystal = pool.crystal(i)
+            features = cost_features(crystal, self.level, program.n_electrons(crystal, self.level))
+            costs[i] = sum(estimate_seconds(name, features) for name in self.campaign.settings.ladder.recipes)
+        temporary = path.with_name("costs.tmp.npy")
+        np.save(temporary, costs)
+        temporary.replace(path)
+        return costs
+
+    def hull(self, *, before_round: int | None = None) -> Hull:
+        """Elements, the dataset's phases at this level, and what the campaign computed (before a round)."""
+        digest = level_hash(self.level)
+        phases = [(entry.id, entry.structure, entry.labels) for entry in self.campaign.dataset.computed]
+        for row in self.campaign.database.picks():
+            known = before_round is None or row.pick.round < before_round
+            if known and row.pick.state is PickState.COMPUTED:
+                phases.append((row.pick.candidate_id, row.structure, row.pick.labels))
+        entries = [
+            HullEntry(name, structure.composition, label.value)
+            for name, structure, labels in phases
+            for label in labels
+            if label.quantity == q.FORMATION_ENERGY and label.level_hash == digest
+        ]
+        return Hull(sorted(entries, key=lambda e: e.name))
+
+    def beliefs(self, predictions: PoolPredictions) -> Beliefs:
+        """Predicted, derived and exactly known quantities of every candidate."""
+        columns = dict(predictions.columns)
+        wanted = {o.quantity for o in self.campaign.settings.objectives}
+        wanted |= {c.quantity for c in self.campaign.settings.constraints}
+        if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
+            mean, std = columns[q.FORMATION_ENERGY]
+            above = mean - np.asarray(self.hull().hull_energies(self.campaign.pool.compositions))
+            columns[q.ENERGY_ABOVE_HULL] = (above, std)
+        if q.SUPPLY_RISK in wanted:
+            risks = np.asarray(supply_risks(self.campaign.pool.compositions))
+            columns[q.SUPPLY_RISK] = (risks, np.zeros(len(risks)))
+        missing = np.full(len(self.campaign.pool), np.nan)
+        for name in wanted - set(columns):  # no surrogate: only acquisitions that need no beliefs can choose
+            columns[name] = (missing, np.zeros(len(missing)))
+        return Beliefs(columns)

@@ -1,0 +1,61 @@
+"""From what jobs returned to labels: quantities with fidelity, level and source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from materia import quantities as q
+from materia.crystal import Crystal
+from materia.errors import MateriaError
+from materia.record import Label
+from materia.simulation import Level, level_hash
+from materia.stability import References
+
+DIRECT = {"gap_pbe": q.GAP_PBE, "gap_direct_pbe": q.GAP_DIRECT_PBE, "volume_per_atom": q.VOLUME}
+
+
+def labels_from(
+    crystal: Crystal, level: Level, results: Sequence[tuple[str, Mapping[str, Any]]], references: References | None
+) -> tuple[Label, ...]:
+    """Labels of one structure.
+
+    Args:
+        crystal: gives the composition.
+        level: the level of all jobs.
+        results: (job key, values) in the order of the ladder; later values replace earlier ones.
+        references: elemental energies at the same level, or ``None`` where there are none.
+    """
+    digest = level_hash(level)
+    found: dict[str, Label] = {}
+
+    def put(name: str, value: float, key: str) -> None:
+        found[name] = Label(name, float(value), level.fidelity, level.name, digest, key)
+
+    for key, values in results:
+        for field, name in DIRECT.items():
+            if field in values:
+                put(name, values[field], key)
+        if "energy_per_atom" in values:
+            energy = float(values["energy_per_atom"])
+            put(q.ENERGY, energy, key)
+            formation = formation_energy(crystal, energy, references)
+            if formation is not None:
+                put(q.FORMATION_ENERGY, formation, key)
+    return tuple(found.values())
+
+
+def formation_energy(crystal: Crystal, energy_per_atom: float, references: References | None) -> float | None:
+    """eV/atom against the elemental references; ``None`` where one of them is not known at this level."""
+    if references is None or not set(crystal.elements) <= set(references.elements):
+        return None
+    return references.formation_energy_per_atom(crystal.composition, energy_per_atom)
+
+
+def references_for(level: Level) -> References | None:
+    """The shipped references if they are at this level, else ``None`` (no formation energies then)."""
+    try:
+        references = References.default()
+    except MateriaError:
+        return None
+    return references if references.level_hash == level_hash(level) else None

@@ -1,0 +1,58 @@
+"""A pick's way up the ladder: which job comes next, and what its outcomes amount to."""
+
+from __future__ import annotations
+
+from materia.campaign._folder import Campaign
+from materia.campaign._labels import labels_from
+from materia.compute import Ledger
+from materia.crystal import Crystal
+from materia.data import Dataset
+from materia.record import JobSpec, Label, Outcome, OutcomeKind
+from materia.simulation import Level, make_job
+from materia.stability import References
+
+
+def rung_job(campaign: Campaign, level: Level, candidate_id: str, rung: int, structure: Crystal) -> JobSpec:
+    """The job of one rung."""
+    recipe = campaign.settings.ladder.recipes[rung]
+    return make_job(recipe, structure, level, name=f"{candidate_id}/{recipe}")
+
+
+def structure_after(structure: Crystal, outcome: Outcome) -> Crystal:
+    """The structure the next rung starts from: the relaxed one where the recipe returned one."""
+    record = outcome.values.get("structure")
+    return structure if record is None else Crystal.from_record(dict(record))
+
+
+def climbed_labels(
+    campaign: Campaign,
+    ledger: Ledger,
+    level: Level,
+    start: Crystal,
+    candidate_id: str,
+    references: References | None,
+) -> tuple[Label, ...]:
+    """Labels of a candidate whose every rung is completed, gathered from the ledger by job key."""
+    results, structure = [], start
+    for rung in range(len(campaign.settings.ladder.recipes)):
+        spec = rung_job(campaign, level, candidate_id, rung, structure)
+        outcome = ledger.outcome(spec.key)
+        if outcome is None or not outcome.ok:
+            break
+        results.append((spec.key, outcome.values))
+        structure = structure_after(structure, outcome)
+    return labels_from(structure, level, results, references)
+
+
+def dataset_store(dataset: Dataset):  # type: ignore[no-untyped-def]
+    """A store of finished jobs: what the dataset holds is never computed again."""
+
+    def look_up(key: str) -> Outcome | None:
+        job = dataset.jobs.get(key)
+        if job is None:
+            return None
+        kind = OutcomeKind.COMPLETED if job.status == "completed" else OutcomeKind.FAILED
+        provenance = {**job.provenance, "adopted_from": f"dataset {dataset.card.get('name', '')}"}
+        return Outcome(key, kind, False, job.reason, job.message, job.values, provenance)
+
+    return look_up

@@ -1,0 +1,113 @@
+"""Train the round's surrogate on everything known, and predict the pool with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from materia import quantities as q
+from materia.campaign._folder import Campaign
+from materia.record import PickState
+
+LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)
+MIN_EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class PoolPredictions:
+    """What the round's surrogate says about the n candidates of the pool.
+
+    Attributes:
+        columns: quantity -> (mean (n,), std (n,)); empty where the campaign has no surrogate.
+        embedding: (n, d), or None.
+        metrics: out-of-fold figures of the model, flat (``gap_pbe_mae``).
+        n_labelled: structures it was trained on.
+    """
+
+    columns: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    embedding: NDArray[np.float32] | None
+    metrics: dict[str, float]
+    n_labelled: int
+
+
+def learned_quantities(campaign: Campaign) -> tuple[str, ...]:
+    """What the surrogate has to predict for the campaign's conditions."""
+    wanted = {o.quantity for o in campaign.settings.objectives} | {c.quantity for c in campaign.settings.constraints}
+    if q.ENERGY_ABOVE_HULL in wanted:
+        wanted.add(q.FORMATION_ENERGY)
+    return tuple(name for name in LEARNED if name in wanted)
+
+
+def predict_pool(campaign: Campaign, round_number: int, *, progress: bool = False) -> PoolPredictions:
+    """The predictions of a round, from disk if they are there: a model is trained once.
+
+    Raises:
+        DatasetError: too few labels to train on.
+    """
+    settings = campaign.settings.surrogate
+    if settings is None:
+        return PoolPredictions({}, None, {}, len(_examples(campaign)))
+    folder = campaign.folder / "models" / str(round_number)
+    if not (folder / "predictions.npz").is_file():
+        _train(campaign, round_number, folder, progress=progress)
+    card: dict[str, Any] = json.loads((folder / "card.json").read_text())
+    metrics = {f"{name}_{key}": v for name, found in card["validation"].items() for key, v in found.items()}
+    with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+        columns = {name: (arrays["mean"][:, j], arrays["std"][:, j]) for j, name in enumerate(card["targets"])}
+        return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]))
+
+
+def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: bool) -> None:
+    """Train in a folder aside and rename: a model folder is either whole or absent."""
+    from materia.errors import DatasetError
+    from materia.surrogate import train
+
+    assert campaign.settings.surrogate is not None
+    examples = _examples(campaign)
+    if len(examples) < MIN_EXAMPLES:
+        raise DatasetError(
+            f"{len(examples)} labelled structures are too few to train a surrogate on (at least {MIN_EXAMPLES})",
+            where=str(campaign.settings.data),
+            remedy="start from a dataset (data: shipped), or set surrogate: null with search.acquisition: random",
+        )
+    aside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    model = train(
+        examples,
+        targets=learned_quantities(campaign),
+        settings=campaign.settings.surrogate,
+        folder=aside,
+        seed=campaign.settings.seed * 1000 + round_number,
+        progress=progress,
+    )
+    crystals = [campaign.pool.crystal(i) for i in range(len(campaign.pool))]
+    found = model.predict(crystals, progress=progress)
+    np.savez(aside / "predictions.npz", mean=found.mean, std=found.std, embedding=found.embedding)
+    folder.parent.mkdir(exist_ok=True)
+    aside.rename(folder)
+
+
+def _examples(campaign: Campaign) -> list[Any]:
+    """Labelled structures, before relaxation as the pool holds them, ordered by id."""
+    from materia.surrogate import Example
+
+    known: dict[str, Any] = {}
+    for entry in campaign.dataset.computed:
+        known[entry.id] = Example(entry.initial, _learnable(entry.values()), entry.formula)
+    for row in campaign.database.picks():
+        if row.pick.state is PickState.COMPUTED:
+            crystal = campaign.pool.crystal(row.pick.candidate_index)
+            values = {label.quantity: label.value for label in row.pick.labels}
+            known[row.pick.candidate_id] = Example(crystal, _learnable(values), crystal.formula)
+    return [known[key] for key in sorted(known) if known[key].targets]
+
+
+def _learnable(values: dict[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in LEARNED if name in values}

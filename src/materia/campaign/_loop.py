@@ -1,0 +1,262 @@
+"""The loop: predict, pick, submit, collect, retrain. One idempotent tick at a time, state on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from materia.campaign._database import PickRow
+from materia.campaign._folder import Campaign, now, open_campaign
+from materia.campaign._knowledge import Knowledge
+from materia.campaign._ladder import climbed_labels, dataset_store, rung_job, structure_after
+from materia.campaign._learning import PoolPredictions, predict_pool
+from materia.campaign._outputs import write_outputs
+from materia.campaign._values import values_of
+from materia.compute import JobManager, Ledger, open_backend
+from materia.errors import SearchError
+from materia.record import CampaignRecord, Pick, PickState, load_campaign
+from materia.search import Conditions, Decider, finished
+
+
+class Phase(StrEnum):
+    """What a step did, or what the campaign waits for."""
+
+    TRAINED = "trained"
+    PICKED = "picked"
+    COMPUTING = "computing"
+    CLOSED = "closed a round"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tick.
+
+    Attributes:
+        phase: what it did.
+        message: one line for people.
+        waiting: nothing to do before a calculation ends.
+    """
+
+    phase: Phase
+    message: str
+    waiting: bool = False
+
+
+class Driver:
+    """Holds an open campaign and turns its circle. Everything it remembers is rebuilt from disk."""
+
+    def __init__(self, campaign: Campaign, *, progress: bool = False) -> None:
+        self.campaign, self.progress = campaign, progress
+        self.knowledge = Knowledge(campaign)
+        self.conditions = Conditions(campaign.settings.objectives, campaign.settings.constraints)
+        self.ledger = Ledger(campaign.database.connection)
+        self.ledger.create_tables()
+        self.manager = JobManager(
+            self.ledger,
+            open_backend(campaign.settings.compute),
+            campaign.folder,
+            stores=[*(Path(p) for p in campaign.settings.compute.stores), dataset_store(campaign.dataset)],
+            retries=campaign.settings.compute.retries,
+        )
+        pool = campaign.pool
+        self.decider = Decider(
+            campaign.folder / "optuna.journal",
+            campaign.settings.name,
+            self.conditions,
+            campaign.settings.search,
+            ids=pool.ids,
+            seed=campaign.settings.seed,
+            groups={
+                "prototype": pool.prototypes,
+                "chemistry": ["-".join(pool.crystal(i).elements) for i in range(len(pool))],
+            },
+            exclude=set(self.knowledge.labelled),
+        )
+        rows = campaign.database.picks()
+        values = {r.pick.trial_number: self._values(r) for r in rows if r.pick.state is PickState.COMPUTED}
+        self.decider.reconcile([row.pick for row in rows], values)
+        self._predictions: tuple[int, PoolPredictions] | None = None
+
+    def step(self) -> Step:
+        """Do the next thing that can be done. Safe to repeat, and to kill at any line.
+
+        Raises:
+            MateriaError: what a person has to see to; the campaign stays as it is.
+        """
+        database, search = self.campaign.database, self.campaign.settings.search
+        if database.meta().get("state") == "finished":
+            return Step(Phase.FINISHED, "the campaign is finished")
+        rounds = database.rounds()
+        open_rounds = [number for number, state in rounds if state == "open"]
+        if not open_rounds:
+            if reason := finished(search, len(rounds)):
+                return self._finish(len(rounds), reason)
+            return self._open_round(len(rounds))
+        number = open_rounds[0]
+        rows = database.picks(number)
+        if len(rows) < search.batch and not self._exhausted(number):
+            return self._pick(number, len(rows))
+        if any(row.pick.state is PickState.PENDING for row in rows):
+            return self._compute(number)
+        database.close_round(number)
+        write_outputs(self.campaign, self.knowledge, self.conditions)
+        return Step(Phase.CLOSED, f"round {number}: {self._tally(rows)}")
+
+    def _open_round(self, number: int) -> Step:
+        predictions = self._predict(number)
+        self.campaign.database.open_round(number, predictions.n_labelled, predictions.metrics)
+        return Step(Phase.TRAINED, f"round {number}: surrogate trained on {predictions.n_labelled} labelled structures")
+
+    def _predict(self, number: int) -> PoolPredictions:
+        if self._predictions is None or self._predictions[0] != number:
+            self._predictions = (number, predict_pool(self.campaign, number, progress=self.progress))
+        return self._predictions[1]
+
+    def _exhausted(self, number: int) -> bool:
+        return self.campaign.database.meta().get("exhausted") == number
+
+    def _pick(self, number: int, slot: int) -> Step:
+        """Ask the study, then commit the pick and the intent of its first job in one transaction."""
+        database, pool = self.campaign.database, self.campaign.pool
+        predictions = self._predict(number)
+        before = database.picks()
+        beliefs = self._beliefs(number, predictions)
+        try:
+            decision = self.decider.ask(
+                number,
+                slot,
+                beliefs=beliefs,
+                embedding=predictions.embedding,
+                taken={row.pick.candidate_index for row in before},
+                cost=self.knowledge.costs,
+            )
+        except SearchError as error:
+            if slot == 0 or type(error).__name__ != "PoolExhaustedError":
+                raise
+            with database.transaction():
+                database.set_meta({"exhausted": number})
+            return Step(Phase.PICKED, f"round {number}: no eligible candidate is left for slot {slot}")
+        crystal = pool.crystal(decision.index)
+        spec = rung_job(self.campaign, self.knowledge.level, pool.ids[decision.index], 0, crystal)
+        pick = Pick(
+            round=number,
+            slot=slot,
+            candidate_id=pool.ids[decision.index],
+            candidate_index=decision.index,
+            trial_number=decision.trial_number,
+            predictions={k: v for k, v in beliefs.at(decision.index).items() if v["mean"] == v["mean"]},
+            score=decision.score,
+        )
+        with database.transaction():
+            database.add_pick(PickRow(pick, 0, spec.key, crystal))
+            self.ledger.add(spec)
+        return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}")
+
+    def _beliefs(self, number: int, predictions: PoolPredictions):  # type: ignore[no-untyped-def]
+        """As of the start of the round: results that come in while it is picked must not change its picks."""
+        kept = getattr(self, "_believed", None)
+        if kept is None or kept[0] != number:
+            kept = (number, self.knowledge.beliefs(predictions))
+            self._believed = kept
+        return kept[1]
+
+    def _compute(self, number: int) -> Step:
+        self.manager.advance()
+        moved = [self._climb(row) for row in self.campaign.database.picks(number)]
+        pending = [row for row in self.campaign.database.picks(number) if row.pick.state is PickState.PENDING]
+        done = self.campaign.settings.search.batch - len(pending)
+        message = f"round {number}: {done} done, {len(pending)} computing"
+        if self.manager.trouble:
+            message += f" ({self.manager.trouble})"
+        return Step(Phase.COMPUTING, message, waiting=not any(moved))
+
+    def _climb(self, row: PickRow) -> bool:
+        """Move one pick as far as its outcomes allow; whether anything changed."""
+        outcome = self.ledger.outcome(row.job_key)
+        if row.pick.state is not PickState.PENDING or outcome is None:
+            return False
+        pick, database = row.pick, self.campaign.database
+        if not outcome.ok:
+            reason = f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason or outcome.kind.value
+            database.finish_pick(pick, PickState.FAILED, reason=reason, structure=row.structure)
+            self.decider.tell(pick.trial_number, failure=reason)
+            return True
+        structure = structure_after(row.structure, outcome)
+        if row.rung + 1 < len(self.campaign.settings.ladder.recipes):
+            spec = rung_job(self.campaign, self.knowledge.level, pick.candidate_id, row.rung + 1, structure)
+            with database.transaction():
+                database.climb(pick, row.rung + 1, spec.key, structure)
+                self.ledger.add(spec)
+            return True
+        start = self.campaign.pool.crystal(pick.candidate_index)
+        labels = climbed_labels(
+            self.campaign, self.ledger, self.knowledge.level, start, pick.candidate_id, self.knowledge.references
+        )
+        database.finish_pick(pick, PickState.COMPUTED, labels=labels, structure=structure)
+        done = next(r for r in database.picks(pick.round) if r.pick.slot == pick.slot)
+        self.decider.tell(pick.trial_number, self._values(done))
+        return True
+
+    def _values(self, row: PickRow) -> dict[str, float]:
+        """As told to the study: against the hull of the phases known before the pick's round, so that the order
+        in which jobs finish changes nothing."""
+        hull = self.knowledge.hull(before_round=row.pick.round)
+        return values_of(row.structure, row.pick.labels, hull, name=row.pick.candidate_id)
+
+    def _finish(self, rounds: int, reason: str) -> Step:
+        self._predict(rounds)  # the last results train a last model, which ranks what is left
+        with self.campaign.database.transaction():
+            self.campaign.database.set_meta({"state": "finished", "finished": now(), "stopped_because": reason})
+        write_outputs(self.campaign, self.knowledge, self.conditions)
+        return Step(Phase.FINISHED, f"finished: {reason}")
+
+    @staticmethod
+    def _tally(rows: list[PickRow]) -> str:
+        computed = sum(row.pick.state is PickState.COMPUTED for row in rows)
+        return f"{computed} computed, {len(rows) - computed} failed"
+
+
+@contextmanager
+def open_driver(file: Path | None, folder: Path, *, progress: bool = False) -> Iterator[Driver]:
+    """A driver on a campaign folder; made from ``file`` if there is none yet."""
+    with open_campaign(file, folder, progress=progress) as campaign:
+        yield Driver(campaign, progress=progress)
+
+
+def step(folder: str | Path, file: str | Path | None = None) -> Step:
+    """One tick of a campaign, as from cron."""
+    with open_driver(None if file is None else Path(file), Path(folder)) as driver:
+        return driver.step()
+
+
+def run(
+    file: str | Path | None,
+    folder: str | Path,
+    *,
+    progress: bool = False,
+    on_step: Callable[[Step, Driver], None] | None = None,
+) -> CampaignRecord:
+    """Run a campaign to its end, or resume it; returns its record.
+
+    Args:
+        file: campaign file; ``None`` resumes what the folder holds.
+        folder: campaign folder.
+        progress: show progress bars of long work.
+        on_step: called after every tick.
+    """
+    folder = Path(folder)
+    with open_driver(None if file is None else Path(file), folder, progress=progress) as driver:
+        while True:
+            done = driver.step()
+            if on_step is not None:
+                on_step(done, driver)
+            if done.phase is Phase.FINISHED:
+                break
+            if done.waiting:
+                time.sleep(driver.manager.backend.poll_interval_s)
+    return load_campaign(folder)

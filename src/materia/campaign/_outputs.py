@@ -1,0 +1,106 @@
+"""Projections of a campaign, all rebuilt from its record: ranking, ASE database, report, MLflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from materia.campaign._folder import Campaign
+from materia.campaign._knowledge import Knowledge
+from materia.campaign._values import values_of
+from materia.crystal import Crystal
+from materia.data import Entry, export
+from materia.record import Label, PickState, load_campaign
+from materia.report import write_report
+from materia.search import Conditions, rank
+from materia.search import Entry as Contender
+from materia.tracking import track
+
+
+def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditions) -> None:
+    """Write ``ranking.json``, ``results.db``, ``report/index.html`` and the MLflow record anew."""
+    _write_ranking(campaign, knowledge, conditions)
+    _write_database(campaign)
+    record = load_campaign(campaign.folder)
+    write_report(record, campaign.folder / "report" / "index.html")
+    if campaign.settings.tracking.enabled:
+        track(record, campaign.settings.tracking)
+
+
+def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditions) -> None:
+    """The campaign's picks, and the candidates that the starting dataset had already."""
+    hull = knowledge.hull()
+    details: dict[str, dict[str, Any]] = {}
+    contenders = []
+
+    def add(name: str, status: str, crystal: Crystal, labels: tuple[Label, ...], own_entry: str, **more: Any) -> None:
+        values = values_of(crystal, labels, hull, name=own_entry) if labels else {}
+        complete = all(wanted in values for wanted in conditions.quantities)
+        details[name] = {
+            "candidate_id": name,
+            "formula": crystal.formula,
+            "status": status,
+            "values": values,
+            "structure": crystal.to_record(),
+            "predictions": {},
+            "round": None,
+            "reason": "",
+            **more,
+        }
+        predictions = details[name]["predictions"]
+        contenders.append(Contender(name, values if complete else {}, predictions, failed=status == "failed"))
+
+    for row in campaign.database.picks():
+        pick = row.pick
+        if pick.state is PickState.PENDING:
+            continue
+        add(
+            pick.candidate_id,
+            pick.state.value,
+            row.structure,
+            pick.labels,
+            pick.candidate_id,
+            prototype=campaign.pool.prototypes[pick.candidate_index],
+            predictions=dict(pick.predictions),
+            round=pick.round,
+            reason=pick.reason,
+        )
+    entries = {entry.id: entry for entry in campaign.dataset}
+    for index, entry_id in knowledge.labelled.items():
+        entry = entries[entry_id]
+        if campaign.pool.ids[index] not in details and entry.status == "computed":
+            prototype = campaign.pool.prototypes[index]
+            add(campaign.pool.ids[index], "labelled", entry.structure, entry.labels, entry.id, prototype=prototype)
+    rows = [
+        {**details[r.entry.id], "rank": r.rank, "hit": r.hit, "probability": r.probability}
+        for r in rank(contenders, conditions)
+    ]
+    write_json(campaign.folder / "ranking.json", rows)
+
+
+def _write_database(campaign: Campaign) -> None:
+    """``results.db``: what the campaign computed, as an ASE database."""
+    entries = [
+        Entry(
+            id=row.pick.candidate_id,
+            prototype=campaign.pool.prototypes[row.pick.candidate_index],
+            status="computed",
+            reason="",
+            initial=campaign.pool.crystal(row.pick.candidate_index),
+            structure=row.structure,
+            labels=row.pick.labels,
+            jobs=(),
+        )
+        for row in campaign.database.picks()
+        if row.pick.state is PickState.COMPUTED
+    ]
+    if entries:
+        export(entries, campaign.folder / "results.db")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,71 @@
+"""Predictions of a trained surrogate for structures in files; one bad file never stops the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from materia.crystal import Crystal, read_structures
+from materia.errors import MateriaError, ModelError
+from materia.quantities import quantity
+
+
+def model_folder(where: str | Path) -> Path:
+    """A model folder, or the last model of a campaign folder.
+
+    Raises:
+        ModelError: neither is there.
+    """
+    folder = Path(where)
+    if (folder / "card.json").is_file():
+        return folder
+    rounds = [p for p in (folder / "models").glob("*") if p.name.isdigit() and (p / "card.json").is_file()]
+    if not rounds:
+        raise ModelError(
+            "no trained model here",
+            where=folder,
+            remedy="give a campaign folder with a trained round, or a model folder",
+        )
+    return max(rounds, key=lambda p: int(p.name))
+
+
+def predict(model: str | Path, files: Sequence[str | Path], *, progress: bool = False) -> list[dict[str, Any]]:
+    """Predict every structure in the files.
+
+    Args:
+        model: model folder, or campaign folder (its last model is used).
+        files: CIF, POSCAR, extxyz, pymatgen or materia JSON.
+
+    Returns:
+        one row a structure: ``file``, ``formula``, ``in_domain`` and, by quantity, ``mean``, ``std``, ``unit``;
+        for a file that cannot be used ``file`` and ``error``.
+    """
+    from materia.surrogate import Surrogate
+
+    surrogate = Surrogate.load(model_folder(model))
+    rows: list[dict[str, Any]] = []
+    crystals: list[Crystal] = []
+    places: list[int] = []
+    for file in files:
+        try:
+            for crystal in read_structures(file):
+                crystals.append(crystal)
+                places.append(len(rows))
+                rows.append({"file": str(file), "formula": crystal.formula})
+        except MateriaError as error:
+            rows.append({"file": str(file), "error": str(error)})
+    if crystals:
+        found = surrogate.predict(crystals, progress=progress)
+        for k, place in enumerate(places):
+            rows[place]["in_domain"] = bool(found.in_domain[k])
+            rows[place]["predictions"] = {
+                name: {
+                    "mean": float(found.mean[k, j]),
+                    "std": float(found.std[k, j]),
+                    "unit": quantity(name).unit,
+                }
+                for j, name in enumerate(found.targets)
+            }
+    return json.loads(json.dumps(rows))  # type: ignore[no-any-return]

@@ -1,0 +1,167 @@
+"""``run``, ``step``, ``status``, ``report``, ``init``: campaigns."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from materia.cli._output import console, print_json
+
+if TYPE_CHECKING:
+    from materia.record import CampaignRecord
+
+File = Annotated[str, typer.Argument(help="Campaign file, or the name of one that ships (tiny, quickstart).")]
+Folder = Annotated[Path, typer.Argument(help="Campaign folder, such as runs/quickstart.")]
+Where = Annotated[Path | None, typer.Option("--folder", help="Campaign folder; default: runs/NAME.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def register(app: typer.Typer) -> None:
+    for verb in (run, step, status, report, init):
+        app.command()(verb)
+
+
+def run(file: File, folder: Where = None, json: Json = False) -> None:
+    """Run a campaign to its end, or resume it where it was stopped."""
+    from materia.campaign import Step, find_campaign_file, load_settings
+    from materia.campaign import run as run_campaign
+
+    path = find_campaign_file(file)
+    where = folder or Path("runs") / load_settings(path).name
+    out = console()
+    last = ""
+
+    def on_step(done: Step, _driver: Any) -> None:
+        nonlocal last
+        if not json and done.message != last:
+            out.print(f"[dim]{done.phase.value:>14}[/dim]  {done.message}")
+            last = done.message
+
+    record = run_campaign(path, where, progress=not json and out.is_terminal, on_step=on_step)
+    print_json(_summary(record)) if json else _print_result(record)
+
+
+def step(
+    folder: Folder,
+    file: Annotated[
+        str | None, typer.Option("--file", help="Campaign file to start from, if the folder is new.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Do one idempotent tick of a campaign, as from cron."""
+    from materia.campaign import find_campaign_file
+    from materia.campaign import step as one_step
+
+    done = one_step(folder, None if file is None else find_campaign_file(file))
+    if json:
+        print_json({"phase": done.phase.value, "message": done.message, "waiting": done.waiting})
+    else:
+        console().print(f"{done.phase.value}: {done.message}")
+
+
+def status(folder: Folder, json: Json = False) -> None:
+    """Where a campaign stands; safe while it runs."""
+    from materia.record import load_campaign
+
+    record = load_campaign(folder)
+    if json:
+        print_json(_summary(record))
+        return
+    out = console()
+    out.print(f"[bold]{record.name}[/bold]  {record.state}  ({record.pool.get('n', 0)} candidates in the pool)")
+    for found in record.rounds:
+        states = [pick.state.value for pick in found.picks]
+        counts = ", ".join(f"{states.count(s)} {s}" for s in ("computed", "failed", "pending") if s in states)
+        out.print(f"  round {found.number}: {found.state}; {counts or 'no picks yet'}")
+    running = [job for job in record.jobs if job.outcome is None]
+    for job in running:
+        out.print(f"  [dim]{job.state:>10}[/dim]  {job.name}")
+
+
+def report(folder: Folder, json: Json = False) -> None:
+    """Write the HTML report and the MLflow record of a campaign anew."""
+    from materia.campaign import report as write
+
+    page = write(folder)
+    print_json({"report": str(page)}) if json else console().print(f"report: {page}")
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="Name of a shipped campaign file (tiny, quickstart).")],
+    target: Annotated[Path | None, typer.Argument(help="Where to copy it; default: ./NAME.yaml.")] = None,
+) -> None:
+    """Copy a shipped campaign file to start from."""
+    from materia.campaign import find_campaign_file
+    from materia.errors import ConfigError
+
+    source = find_campaign_file(name)
+    target = target or Path(f"{source.stem}.yaml")
+    if target.exists():
+        raise ConfigError("the file exists already", where=target, remedy="choose another name")
+    shutil.copyfile(source, target)
+    console().print(f"wrote {target}; start it with: materia run {shlex.quote(str(target))}")
+
+
+def _summary(record: CampaignRecord) -> dict[str, Any]:
+    from materia.record import to_json
+
+    return {
+        "name": record.name,
+        "state": record.state,
+        "folder": str(record.folder),
+        "pool": {"n": record.pool.get("n"), "hash": record.pool.get("hash")},
+        "rounds": to_json(record.rounds),
+        "ranking": record.ranking,
+        "report": str(record.folder / "report" / "index.html"),
+    }
+
+
+def _print_result(record: CampaignRecord) -> None:
+    from rich.table import Table
+
+    from materia.quantities import REGISTRY
+
+    out = console()
+    computed = [row for row in record.ranking if row["status"] == "computed"]
+    shown = [row for row in record.ranking if row["status"] != "failed"][:12]
+    names = [q for q in REGISTRY if any(q in row["values"] for row in shown) and q in _DISPLAYED]
+    table = Table(title=f"{record.name}: ranked candidates, computed with DFT (PBE, level {_level(record)})")
+    table.add_column("#", justify="right")
+    for heading in ("candidate", "status", "hit"):
+        table.add_column(heading)
+    for name in names:
+        table.add_column(REGISTRY[name].label, justify="right")
+    for row in shown:
+        cells = [_cell(row, name) for name in names]
+        table.add_row(str(row["rank"]), row["candidate_id"], row["status"], "yes" if row["hit"] else "", *cells)
+    out.print(table)
+    failed = sum(row["status"] == "failed" for row in record.ranking)
+    hits = sum(row["hit"] for row in computed)
+    out.print(f"{len(computed)} computed by this campaign, {hits} of them hits; {failed} failed.")
+    out.print("[dim]computed, not validated: competing phases outside the known hull were not computed.[/dim]")
+    folder = record.folder
+    out.print(f"\nreport     {folder / 'report' / 'index.html'}")
+    out.print(f"structures {folder / 'results.db'}  (ase db {shlex.quote(str(folder / 'results.db'))})")
+    if (folder / "mlflow.db").is_file():
+        uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        out.print(f"open the MLflow record:  mlflow ui --backend-store-uri {shlex.quote(uri)}")
+
+
+_DISPLAYED = ("gap_pbe", "energy_above_hull", "supply_risk")
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    value = row["values"].get(name)
+    guess = row["predictions"].get(name)
+    text = "" if value is None else f"{value:.3f}"
+    if guess is not None and guess["std"] > 0:
+        text += f" [dim]({guess['mean']:.2f}±{guess['std']:.2f})[/dim]"
+    return text
+
+
+def _level(record: CampaignRecord) -> str:
+    return str(record.meta.get("level", {}).get("name", "?"))

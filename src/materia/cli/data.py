@@ -1,0 +1,64 @@
+"""``data``: datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from materia.cli._output import console, print_json
+
+app = typer.Typer(help="Datasets: look at, export and build them.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Dataset_ = Annotated[Path | None, typer.Option("--dataset", help="Dataset folder; default: the shipped one.")]
+
+
+@app.command()
+def info(dataset: Dataset_ = None, json: Json = False) -> None:
+    """The card of a dataset, checked against its content."""
+    from materia.data import Dataset
+
+    found = Dataset.load(_folder(dataset))
+    if json:
+        print_json(dict(found.card))
+        return
+    for key in ("name", "title", "n", "n_computed", "n_failed", "n_elements", "licence", "digest"):
+        if key in found.card:
+            console().print(f"{key:<12} {found.card[key]}")
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="Target: .db (ASE database), .extxyz or .xyz.")],
+    dataset: Dataset_ = None,
+) -> None:
+    """Write a dataset as an ASE database or extended XYZ."""
+    from materia.data import Dataset
+    from materia.data import export as write
+
+    n = write(Dataset.load(_folder(dataset)).entries, path)
+    console().print(f"wrote {n} structures to {path}")
+
+
+@app.command()
+def build(
+    campaigns: Annotated[list[Path], typer.Argument(help="Campaign folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Dataset folder to write.")],
+    name: Annotated[str, typer.Option("--name", help="Name on the card.")],
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the data.")] = "CC-BY-4.0",
+    title: Annotated[str, typer.Option("--title", help="One line on the card.")] = "",
+) -> None:
+    """Make a dataset of what campaigns computed, failures included."""
+    from materia.campaign import build_dataset
+
+    made = build_dataset(campaigns, name=name, card={"licence": licence, "title": title or name}).save(out)
+    console().print(f"wrote {len(made)} entries ({len(made.computed)} computed) to {out}, digest {made.digest[:12]}")
+
+
+def _folder(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    from materia.resources import resource
+
+    return resource("data/dataset")

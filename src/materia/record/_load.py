@@ -1,0 +1,94 @@
+"""Reading a campaign folder without touching it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from materia.errors import CampaignError
+from materia.record._campaign_record import CampaignRecord, JobRecord
+from materia.record._values import Label, Outcome, OutcomeKind, Pick, PickState, Round
+
+
+def load_campaign(folder: str | Path) -> CampaignRecord:
+    """The campaign in a folder, as it stands on disk; safe while a driver runs.
+
+    Raises:
+        CampaignError: there is no campaign in it.
+    """
+    folder = Path(folder)
+    database = folder / "campaign.sqlite"
+    if not database.is_file():
+        raise CampaignError("no campaign in this folder", where=folder, remedy="start one with `materia run FILE`")
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30.0)
+    try:
+        meta = {key: json.loads(value) for key, value in connection.execute("SELECT key, value FROM meta")}
+        return CampaignRecord(
+            folder=folder,
+            name=meta.get("name", folder.name),
+            state=meta.get("state", "running"),
+            settings=yaml.safe_load((folder / "campaign.yaml").read_text()),
+            meta=meta,
+            rounds=_rounds(connection),
+            jobs=_jobs(connection),
+            pool=_json(folder / "pool" / "pool.json", {}),
+            ranking=_json(folder / "ranking.json", []),
+            models=_models(folder / "models"),
+            dataset=meta.get("dataset", {}),
+        )
+    except sqlite3.DatabaseError as error:
+        raise CampaignError(f"the campaign's database cannot be read: {error}", where=database) from error
+    finally:
+        connection.close()
+
+
+def _rounds(connection: sqlite3.Connection) -> tuple[Round, ...]:
+    picks: dict[int, list[Pick]] = {}
+    query = (
+        "SELECT round, slot, candidate_id, candidate_index, trial_number, predictions, score, state, reason, labels "
+        "FROM picks ORDER BY round, slot"
+    )
+    for row in connection.execute(query):
+        pick = Pick(
+            round=row[0],
+            slot=row[1],
+            candidate_id=row[2],
+            candidate_index=row[3],
+            trial_number=row[4],
+            predictions=json.loads(row[5]),
+            score=json.loads(row[6]),
+            state=PickState(row[7]),
+            reason=row[8],
+            labels=tuple(Label(**label) for label in json.loads(row[9])),
+        )
+        picks.setdefault(pick.round, []).append(pick)
+    rows = connection.execute("SELECT number, state, n_labelled, metrics FROM rounds ORDER BY number").fetchall()
+    return tuple(Round(n, state, labelled, json.loads(m), tuple(picks.get(n, ()))) for n, state, labelled, m in rows)
+
+
+def _jobs(connection: sqlite3.Connection) -> tuple[JobRecord, ...]:
+    rows = connection.execute("SELECT key, name, state, attempts, spec, outcome FROM jobs ORDER BY rowid").fetchall()
+    return tuple(
+        JobRecord(key, name, state, attempts, json.loads(spec).get("features", {}), _outcome(outcome))
+        for key, name, state, attempts, spec, outcome in rows
+    )
+
+
+def _outcome(text: str | None) -> Outcome | None:
+    if not text:
+        return None
+    fields = json.loads(text)
+    return Outcome(**{**fields, "kind": OutcomeKind(fields["kind"])})
+
+
+def _models(folder: Path) -> list[dict[str, Any]]:
+    cards = sorted(folder.glob("*/card.json"), key=lambda p: int(p.parent.name) if p.parent.name.isdigit() else -1)
+    return [json.loads(card.read_text()) for card in cards]
+
+
+def _json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else default
