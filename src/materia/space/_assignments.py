@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from materia.crystal import electronegativity
 from materia.elements import bond_valence, closed_shell_charges, closed_shell_elements
-from materia.space._charges import likely_charges
+from materia.space._charges import ion_electronegativity, likely_charges
 from materia.space._prototypes import Prototype
 from materia.space._settings import SpaceSettings
 
@@ -59,6 +59,8 @@ class Assignment:
         charge = dict(zip(symbols, likely, strict=True)) if likely else dict.fromkeys(symbols, 0)
         for i, first in enumerate(self.species):
             for j, second in enumerate(self.species[:i]):
+                if {(i, j), (j, i)} & set(proto.larger):
+                    continue  # their sizes leave one order only
                 if proto.signs[i] == proto.signs[j] and proto.counts[i] == proto.counts[j]:
                     sign = proto.signs[i]
                     if (charge[second], sign * electronegativity(second)) > (
@@ -89,7 +91,7 @@ def _ions(extra: tuple[tuple[str, int], ...]) -> _Ions:
     return _Ions(
         symbols=tuple(s for s, _ in pairs),
         charges=np.array([q for _, q in pairs]),
-        electronegativities=np.array([electronegativity(s) for s, _ in pairs]),
+        electronegativities=np.array([ion_electronegativity(s, q) for s, q in pairs]),
         radii=np.array([radii.get(pair, np.nan) for pair in pairs]),
     )
 

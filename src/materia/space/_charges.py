@@ -11,6 +11,15 @@ from materia.elements import closed_shell_charges
 
 Charges = tuple[int, ...]
 
+# pymatgen's Pauling values for lead and thallium are those of Pb4+ and Tl3+; others: Allred,
+# J. Inorg. Nucl. Chem. 17, 215 (1961)
+_OF_ION = {("Pb", 2): 1.87, ("Tl", 1): 1.62}
+
+
+def ion_electronegativity(symbol: str, charge: int) -> float:
+    """Pauling electronegativity of an element at a charge; the element's own where no other is known."""
+    return _OF_ION.get((symbol, charge), electronegativity(symbol))
+
 
 def balanced_charges(
     species: Sequence[str],
@@ -31,8 +40,7 @@ def balanced_charges(
     for charges in product(*options):
         if sum(q * n for q, n in zip(charges, counts, strict=True)) != 0:
             continue
-        cations = [electronegativity(s) for s, q in zip(species, charges, strict=True) if q > 0]
-        anions = [electronegativity(s) for s, q in zip(species, charges, strict=True) if q < 0]
+        cations, anions = _by_sign(species, charges)
         if cations and anions and max(cations) < min(anions):
             yield charges
 
@@ -42,8 +50,13 @@ def likely_charges(species: tuple[str, ...], counts: tuple[int, ...]) -> Charges
     """The balanced charges with the largest gap in electronegativity between cations and anions, if any."""
     best: tuple[float, Charges] | None = None
     for charges in balanced_charges(species, counts):
-        cations = max(electronegativity(s) for s, q in zip(species, charges, strict=True) if q > 0)
-        anions = min(electronegativity(s) for s, q in zip(species, charges, strict=True) if q < 0)
-        if best is None or anions - cations > best[0]:
-            best = (anions - cations, charges)
+        cations, anions = _by_sign(species, charges)
+        gap = min(anions) - max(cations)
+        if best is None or gap > best[0]:
+            best = (gap, charges)
     return best[1] if best else None
+
+
+def _by_sign(species: Sequence[str], charges: Charges) -> tuple[list[float], list[float]]:
+    values = [(q, ion_electronegativity(s, q)) for s, q in zip(species, charges, strict=True)]
+    return [x for q, x in values if q > 0], [x for q, x in values if q < 0]

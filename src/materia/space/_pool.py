@@ -131,7 +131,7 @@ class Pool:
         """
         import polars as pl
 
-        from materia import __version__
+        from materia._version import __version__
 
         folder = Path(folder)
         crystals = [c.crystal for c in self.candidates]
