@@ -1,0 +1,5 @@
+"""The report: one self-contained page about a campaign."""
+
+from materia.report._write import write_report
+
+__all__ = ["write_report"]

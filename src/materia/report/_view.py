@@ -1,0 +1,437 @@
+"""Everything the page shows, worked out of a record as plain values for the template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import yaml
+
+from materia.errors import MateriaError
+from materia.record import CampaignRecord, PickState, redacted
+from materia.report import _figures as figures
+from materia.report import _words as words
+from materia.report._structures import scene
+
+_MOST_HEROES = 6
+FORMATION = "formation_energy_per_atom"
+
+
+def view(record: CampaignRecord) -> dict[str, Any]:
+    """The template's variables."""
+    rows = _rows(record)
+    scenes = _scenes(record)
+    for row in rows:
+        row["scene"] = scenes["index"].get(row["id"])
+    computed = [r for r in rows if r["status"] == "computed"]
+    targets = _targets(record)
+    return {
+        "name": record.name,
+        "state": record.state,
+        "started": _when(record.meta.get("started")),
+        "finished": _when(record.meta.get("finished")),
+        "stopped_because": record.meta.get("stopped_because", ""),
+        "tiles": _tiles(record),
+        "conditions": words.conditions(record.settings),
+        "wishes": words.wishes(record.settings),
+        "funnel": _funnel(record),
+        "level": _pairs(record.meta.get("level", {})),
+        "columns": _columns(record),
+        "rows": rows,
+        "heroes": [r for r in computed if r["scene"] is not None][:_MOST_HEROES],
+        "n_hits": sum(r["hit"] for r in computed),
+        "n_computed": len(computed),
+        "rounds": _rounds(record),
+        "figure_plane": figures.objective_plane(record),
+        "figure_pool": _pool_map(record),
+        "figure_rounds": figures.rounds_figure(record),
+        "figures_learning": [f for f in (figures.learning_figure(record, q) for q in targets) if f],
+        "figures_parity": _parities(record, targets),
+        "figure_calibration": figures.calibration(record.models[-1].get("parity", {})) if record.models else "",
+        "figures_picks": [(words.title(q), f) for q in targets if (f := figures.picks_parity(record, q))],
+        "failures": _failures(record),
+        "jobs": _jobs(record),
+        "job_totals": _job_totals(record),
+        "figure_cost": figures.cost_figure(record.jobs),
+        "dataset": _dataset(record),
+        "models": _models(record),
+        "versions": sorted(dict(record.meta.get("versions", {})).items()),
+        "digests": _digests(record),
+        "settings_text": yaml.safe_dump(redacted(dict(record.settings)), sort_keys=False, allow_unicode=True),
+        "page_data": {"scenes": scenes["scenes"], "details": _details(record)},
+    }
+
+
+def _tiles(record: CampaignRecord) -> list[dict[str, str]]:
+    computed = [r for r in record.ranking if r["status"] == "computed"]
+    picks = [p for r in record.rounds for p in r.picks]
+    failed = sum(p.state is PickState.FAILED for p in picks)
+    pending = sum(p.state is PickState.PENDING for p in picks)
+    hits = sum(bool(r["hit"]) for r in computed)
+    cpu = sum(j.outcome.cpu_s for j in record.jobs if j.outcome is not None)
+    wall = sum(j.outcome.wall_s for j in record.jobs if j.outcome is not None)
+    notes = [words.plural(failed, "failure")] + ([f"{pending} under way"] if pending else [])
+    return [
+        {"label": "candidates in the pool", "value": words.count(record.pool.get("n")), "note": ""},
+        {"label": "computed with DFT", "value": words.count(len(computed)), "note": ", ".join(notes)},
+        {"label": "meet every condition", "value": words.count(hits), "note": _share(hits, len(computed))},
+        {
+            "label": "CPU time of DFT",
+            "value": words.duration(cpu),
+            "note": f"wall time of all jobs {words.duration(wall)}",
+        },
+    ]
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%} of those computed".replace("%", " %") if whole else "none computed yet"
+
+
+def _columns(record: CampaignRecord) -> list[dict[str, str]]:
+    asked = words.asked_quantities(record.settings)
+    present = {q for r in record.ranking for q in r["values"]}
+    names = asked + [q for q in (FORMATION,) if q in present and q not in asked]
+    return [
+        {"quantity": q, "title": words.SHORT.get(q, words.title(q)), "unit": words.unit(q), "full": words.axis(q)}
+        for q in names
+    ]
+
+
+def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
+    columns = [c["quantity"] for c in _columns(record)]
+    wanted = words.bounds(record.settings)
+    limits = {q: _limits(record, q) for q in columns}
+    rows = []
+    for r in record.ranking:
+        cells = []
+        for q in columns:
+            value, belief = r["values"].get(q), r["predictions"].get(q, {})
+            interval = wanted.get(q)
+            fits = value is not None and interval is not None and interval[0] <= value <= interval[1]
+            cells.append(
+                {
+                    "value": words.number(value, q),
+                    "sort": value if value is not None else belief.get("mean"),
+                    "predicted": f"{words.number(belief['mean'], q)} ± {words.number(belief.get('std'), q)}"
+                    if "mean" in belief
+                    else "",
+                    "strip": figures.strip(value, belief, limits[q], interval or (-math.inf, math.inf)),
+                    "fits": fits,
+                    "misses": value is not None and interval is not None and not fits,
+                }
+            )
+        rows.append(
+            {
+                "rank": r["rank"],
+                "id": r["candidate_id"],
+                "formula": words.formula(r["formula"]),
+                "prototype": r["prototype"],
+                "status": r["status"],
+                "hit": bool(r["hit"]),
+                "cells": cells,
+                "probability": r["probability"],
+                "round": None if r["round"] is None else r["round"] + 1,
+                "reason": r.get("reason", ""),
+            }
+        )
+    return rows
+
+
+def _limits(record: CampaignRecord, quantity: str) -> tuple[float, float]:
+    """Common scale of one column's strips."""
+    found = [r["values"][quantity] for r in record.ranking if quantity in r["values"]]
+    found += [
+        r["predictions"][quantity]["mean"] for r in record.ranking if "mean" in r["predictions"].get(quantity, {})
+    ]
+    found += [e for e in words.bounds(record.settings).get(quantity, ()) if math.isfinite(e)]
+    finite = [float(v) for v in found if math.isfinite(v)]
+    return (min(finite), max(finite)) if finite else (0.0, 1.0)
+
+
+def _scenes(record: CampaignRecord) -> dict[str, Any]:
+    """Structures for the viewer; one that cannot be drawn is left out, its row stays."""
+    index: dict[str, int] = {}
+    scenes: list[dict[str, Any]] = []
+    for row in record.ranking:
+        try:
+            drawn = scene(row["structure"])
+        except (MateriaError, KeyError):
+            continue
+        index[row["candidate_id"]] = len(scenes)
+        scenes.append({"id": row["candidate_id"], "formula": row["formula"], **drawn})
+    return {"index": index, "scenes": scenes}
+
+
+def _details(record: CampaignRecord) -> list[dict[str, Any]]:
+    """What the page shows of one candidate when it is opened."""
+    picks = {p.candidate_id: p for r in record.rounds for p in r.picks}
+    details = []
+    for row in record.ranking:
+        pick = picks.get(row["candidate_id"])
+        names = dict.fromkeys([*row["values"], *row["predictions"]])
+        facts = []
+        for q in names:
+            belief = row["predictions"].get(q, {})
+            told = (
+                f"{words.number(belief['mean'], q)} ± {words.number(belief.get('std'), q)}" if "mean" in belief else "–"
+            )
+            facts.append([words.axis(q), words.number(row["values"].get(q), q), told])
+        details.append(
+            {
+                "id": row["candidate_id"],
+                "formula": row["formula"],
+                "prototype": row["prototype"],
+                "status": row["status"],
+                "hit": bool(row["hit"]),
+                "facts": facts,
+                "round": None if row["round"] is None else row["round"] + 1,
+                "score": [] if pick is None else [[words.spaced(k), words.number(v)] for k, v in pick.score.items()],
+                "sources": []
+                if pick is None
+                else sorted({f"{la.fidelity}, level {la.level}: {la.source}" for la in pick.labels}),
+                "reason": row.get("reason", ""),
+                "structure": row["structure"],
+            }
+        )
+    return details
+
+
+def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
+    rows = {r["candidate_id"]: r for r in record.ranking}
+    axes = [q for q in words.asked_quantities(record.settings) if q != figures.SUPPLY]
+    found = []
+    for r in record.rounds:
+        picks = []
+        for p in r.picks:
+            row = rows.get(p.candidate_id)
+            changes = []
+            for q in axes:
+                belief = p.predictions.get(q, {})
+                value = row["values"].get(q) if row else None
+                if "mean" in belief or value is not None:
+                    changes.append(
+                        {
+                            "title": words.SHORT.get(q, words.title(q)),
+                            "unit": words.unit(q),
+                            "predicted": words.number(belief.get("mean"), q),
+                            "std": words.number(belief.get("std"), q),
+                            "value": words.number(value, q) if value is not None else "",
+                        }
+                    )
+            picks.append(
+                {
+                    "id": p.candidate_id,
+                    "formula": words.formula(row["formula"] if row else p.candidate_id),
+                    "prototype": row["prototype"] if row else "",
+                    "state": p.state.value,
+                    "hit": bool(row and row["hit"]),
+                    "changes": changes,
+                    "score": [(words.spaced(k), words.number(v)) for k, v in p.score.items()],
+                    "reason": p.reason,
+                }
+            )
+        found.append(
+            {
+                "number": r.number + 1,
+                "state": r.state,
+                "colour": figures.round_colour(r.number, len(record.rounds)),
+                "n_labelled": r.n_labelled,
+                "picks": picks,
+            }
+        )
+    return found
+
+
+def _funnel(record: CampaignRecord) -> list[dict[str, Any]]:
+    """Steps from everything thought of to what was computed, with bar lengths on a logarithmic scale."""
+    steps = [
+        {"step": str(s.get("step", "")), "n": int(s.get("n", 0)), "kind": "space"}
+        for s in record.pool.get("funnel", [])
+    ]
+    left = _too_costly(record)
+    if left:
+        steps.append({"step": "left to larger campaigns (predicted cost too high)", "n": left, "kind": "aside"})
+    labelled = sum(r["status"] == "labelled" for r in record.ranking)
+    if labelled:
+        steps.append({"step": "already labelled: they train, and are never picked", "n": labelled, "kind": "aside"})
+    n_picks = sum(len(r.picks) for r in record.rounds)
+    computed = [r for r in record.ranking if r["status"] == "computed"]
+    steps.append({"step": "picked", "n": n_picks, "kind": "campaign"})
+    steps.append({"step": "computed with DFT", "n": len(computed), "kind": "campaign"})
+    steps.append({"step": "meet every condition", "n": sum(bool(r["hit"]) for r in computed), "kind": "hit"})
+    most = math.log10(max(10, *(s["n"] for s in steps)))
+    for s in steps:
+        s["share"] = round(100 * math.log10(s["n"] + 1) / most, 1) if s["n"] else 0
+        s["count"] = words.count(s["n"])
+    return steps
+
+
+def _too_costly(record: CampaignRecord) -> int:
+    """Candidates left to larger campaigns."""
+    if "too_costly" in record.pool:
+        return int(record.pool["too_costly"])
+    most = words.campaign_settings(record.settings).get("search", {}).get("max_cost_s")
+    costs = record.folder / "pool" / "costs.npy"
+    return int((np.load(costs, allow_pickle=False) > most).sum()) if most is not None and costs.is_file() else 0
+
+
+def _pool_map(record: CampaignRecord) -> Any:
+    """Drawn from the last model's predictions of the whole pool, where they are kept."""
+    for place in range(len(record.models) - 1, -1, -1):
+        path = record.folder / "models" / str(place) / "predictions.npz"
+        targets = list(record.models[place].get("targets", ()))
+        if path.is_file() and "gap_pbe" in targets and FORMATION in targets:
+            with np.load(path, allow_pickle=False) as arrays:
+                mean = arrays["mean"]
+            columns = (mean[:, targets.index("gap_pbe")], mean[:, targets.index(FORMATION)])
+            return figures.pool_map(record, ("gap_pbe", FORMATION), columns)
+    return ""
+
+
+def _targets(record: CampaignRecord) -> list[str]:
+    return list(dict.fromkeys(t for c in record.models for t in c.get("targets", ())))
+
+
+def _parities(record: CampaignRecord, targets: list[str]) -> list[dict[str, Any]]:
+    found = []
+    for q in targets:
+        card = record.models[-1] if record.models else {}
+        drawn = figures.parity(q, card.get("parity", {}).get(q, {}))
+        if drawn:
+            v = card.get("validation", {}).get(q, {})
+            coverage = v.get("coverage_90")
+            found.append(
+                {
+                    "title": words.title(q),
+                    "figure": drawn,
+                    "mae": f"{words.number(v.get('mae'), decimals=3)} {words.unit(q)}",
+                    "rmse": f"{words.number(v.get('rmse'), decimals=3)} {words.unit(q)}",
+                    "coverage": f"{100 * coverage:.0f} %" if isinstance(coverage, (int, float)) else "–",
+                    "n": words.count(v.get("n")),
+                }
+            )
+    return found
+
+
+def _failures(record: CampaignRecord) -> list[dict[str, Any]]:
+    """Failed calculations, and picks that failed without one."""
+    found = []
+    for job in record.jobs:
+        if job.outcome is not None and not job.outcome.ok:
+            found.append(
+                {
+                    "name": job.name,
+                    "kind": words.spaced(job.outcome.kind.value),
+                    "reason": words.spaced(job.outcome.reason),
+                    "message": job.outcome.message,
+                    "attempts": job.attempts,
+                    "retryable": job.outcome.retryable,
+                    "time": words.duration(job.outcome.wall_s),
+                }
+            )
+    named = {f["name"].split("/")[0] for f in found}
+    for r in record.rounds:
+        for p in r.picks:
+            if p.state is PickState.FAILED and p.candidate_id not in named:
+                found.append(
+                    {
+                        "name": p.candidate_id,
+                        "kind": "failed",
+                        "reason": p.reason,
+                        "message": "",
+                        "attempts": "–",
+                        "retryable": False,
+                        "time": "–",
+                    }
+                )
+    return found
+
+
+def _jobs(record: CampaignRecord) -> list[dict[str, Any]]:
+    found = []
+    for job in record.jobs:
+        estimate = job.features.get("estimate_s")
+        outcome = job.outcome
+        found.append(
+            {
+                "name": job.name,
+                "key": job.key,
+                "state": job.state,
+                "ok": outcome is not None and outcome.ok,
+                "attempts": job.attempts,
+                "atoms": words.count(job.features.get("n_atoms")),
+                "estimate": words.duration(estimate) if estimate else "–",
+                "cpu": words.duration(outcome.cpu_s) if outcome else "–",
+                "wall": words.duration(outcome.wall_s) if outcome else "–",
+            }
+        )
+    return found
+
+
+def _job_totals(record: CampaignRecord) -> dict[str, str]:
+    done = [j.outcome for j in record.jobs if j.outcome is not None]
+    failed = sum(o.cpu_s for o in done if not o.ok)
+    cpu = sum(o.cpu_s for o in done)
+    return {
+        "n": words.count(len(record.jobs)),
+        "core_hours": f"{cpu / 3600:.2f}",
+        "node_hours": f"{sum(o.wall_s for o in done) / 3600:.2f}",
+        "failed_share": f"{100 * failed / cpu:.0f} %" if cpu else "–",
+        "again": words.count(sum(max(0, j.attempts - 1) for j in record.jobs)),
+    }
+
+
+def _dataset(record: CampaignRecord) -> dict[str, Any]:
+    card = record.dataset.get("card", {})
+    plain = {k: v for k, v in card.items() if isinstance(v, (str, int, float)) and k not in ("name", "digest")}
+    return {
+        "name": record.dataset.get("name", ""),
+        "n": words.count(record.dataset.get("n")),
+        "digest": record.dataset.get("digest", ""),
+        "card": _pairs(plain),
+    }
+
+
+def _models(record: CampaignRecord) -> list[dict[str, str]]:
+    found = []
+    for place, card in enumerate(record.models, start=1):
+        text = "; ".join(
+            f"{words.title(q)} {words.number(v.get('mae'), decimals=3)} {words.unit(q)}"
+            for q, v in card.get("validation", {}).items()
+        )
+        found.append(
+            {
+                "number": str(place),
+                "n": words.count(card.get("n_train")),
+                "mae": text,
+                "digest": str(card.get("weights_sha256") or card.get("data_digest", "")),
+            }
+        )
+    return found
+
+
+def _digests(record: CampaignRecord) -> list[tuple[str, str]]:
+    found = {"pool": record.pool.get("hash", ""), "training data": record.dataset.get("digest", "")}
+    level = record.meta.get("level", {})
+    if isinstance(level, Mapping):
+        found["level"] = level.get("hash", "")
+    inner = {**record.settings.get("digests", {}), **record.meta.get("digests", {})}
+    found |= {str(k): v for k, v in inner.items() if k not in ("pool", "dataset", "level")}
+    return [(k, str(v)) for k, v in found.items() if v]
+
+
+def _pairs(tree: Any) -> list[tuple[str, str]]:
+    """Flat facts of a card or a level; what is nested or long is left to the files."""
+    if not isinstance(tree, Mapping):
+        return [("name", str(tree))] if tree else []
+    return [
+        (words.spaced(str(k)), str(v))
+        for k, v in tree.items()
+        if isinstance(v, (str, int, float)) and len(str(v)) < 400
+    ]
+
+
+def _when(iso: Any) -> str:
+    return str(iso).replace("T", " ").replace("+00:00", " UTC") if iso else ""
