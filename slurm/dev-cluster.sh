@@ -318,6 +318,7 @@ up)
   alive "$D/run/slurmctld.daemon.pid" || write_conf
   start_munge; start_db; start_ctld; setup_accounts
   for n in "${NODES[@]}"; do start_node "$n"; done
+  for n in $(sinfo -h -N -t drain,fail -o %N | sort -u); do scontrol update nodename="$n" state=resume || true; done
   wait_for 60 sh -c '[ -z "$(sinfo -h -N -t down,unk,no_respond,fail,drain -o %N)" ] && [ "$(sinfo -h -N -o %N | sort -u | wc -l)" = '${#NODES[@]}' ]' \
     || { sinfo -N -l >&2; tail -3 "$D"/log/slurmd-*.log >&2; exit 1; }
   say "up: cgroup=$CG db=$DB   export SLURM_CONF=$SLURM_CONF"

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from materia.compute import ComputeSettings, Retries, Site
-from materia.compute.testing import BackendConformance
+from materia.compute import ComputeSettings, JobManager, Retries, Site, SlurmBackend
+from materia.compute.testing import (
+    BackendConformance,
+    drive,
+    make_job,
+    open_ledger,
+    runs,
+    start_driver,
+    write_driver,
+)
+from materia.errors import SchedulerError
+from materia.record import OutcomeKind, Resources
+from materia.resources import resource
 
 pytestmark = pytest.mark.slurm
 FREE = {"options": [], "settle_s": 2, "poll_interval_s": 0.3}  # sleeping jobs: more at once than real cores
@@ -17,3 +35,186 @@ class TestSlurmBackend(BackendConformance):
     @pytest.fixture
     def settings(self, slurm_site: Site) -> ComputeSettings:
         return ComputeSettings(backend="slurm", site="dev", overrides=FREE, retries=Retries(timeouts=0))
+
+
+@pytest.fixture
+def manager_for(slurm_site: Site, tmp_path: Path) -> Callable[..., JobManager]:
+    def build(**changes: object) -> JobManager:
+        site = Site.load("dev", {**FREE, **changes})
+        return JobManager(open_ledger(tmp_path), SlurmBackend(site), tmp_path)
+
+    return build
+
+
+def until(condition: Callable[[], object], manager: JobManager, timeout_s: float = 40.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, (manager.ledger.counts(), manager.trouble)
+        manager.advance()
+        time.sleep(0.1)
+
+
+def cluster(*arguments: str) -> None:
+    subprocess.run([resource("slurm/dev-cluster.sh"), *arguments], check=True, capture_output=True, timeout=60)
+
+
+def slurm(*arguments: str) -> str:
+    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def accounted(tmp_path: Path) -> list[str]:
+    """States, by accounting, of every array member of every task of this campaign."""
+    tokens = ",".join(path.name for path in (tmp_path / "tasks").iterdir())
+    return slurm("sacct", "-n", "-X", "-P", "-S", "now-1hour", f"--name={tokens}", "-o", "State").split()
+
+
+def test_killed_between_sbatch_and_its_id(slurm_site: Site, tmp_path: Path) -> None:
+    """sbatch submits, and the driver is dead before it can read the id: the next one finds the job by its name."""
+    real = shutil.which("sbatch")
+    shim = tmp_path / "shim" / "sbatch"
+    shim.parent.mkdir()
+    shim.write_text(f"#!/bin/sh\n{real} \"$@\" >/dev/null\necho x >>'{tmp_path}/calls'\nkill -9 $PPID\n")
+    shim.chmod(0o755)
+    settings = ComputeSettings(backend="slurm", site="dev", overrides=FREE)
+    keys = ["a", "b", "c"]
+    write_driver(tmp_path, settings, [make_job(tmp_path, key, seconds=0.5) for key in keys])
+    driver = start_driver(tmp_path, {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"})
+    assert driver.wait(timeout=30) == -9
+    ledger = open_ledger(tmp_path)
+    (doubtful,) = ledger.tasks_in_doubt(tmp_path)
+    assert len(doubtful.members) == 3
+    manager = JobManager(ledger, SlurmBackend(Site.load("dev", FREE)), tmp_path)
+    outcomes = drive(manager)
+    assert {o.kind for o in outcomes.values()} == {OutcomeKind.COMPLETED}
+    assert runs(tmp_path) == dict.fromkeys(keys, 1)
+    assert (tmp_path / "calls").read_text() == "x\n"
+    deadline = time.monotonic() + 20
+    while accounted(tmp_path) != ["COMPLETED"] * 3:
+        assert time.monotonic() < deadline, accounted(tmp_path)
+        time.sleep(0.5)
+
+
+def test_killed_before_sbatch(slurm_site: Site, tmp_path: Path) -> None:
+    """The intent is written and nothing was submitted: known only when queue and accounting both say so."""
+    shim = tmp_path / "shim" / "sbatch"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    shim.chmod(0o755)
+    settings = ComputeSettings(backend="slurm", site="dev", overrides=FREE)
+    write_driver(tmp_path, settings, [make_job(tmp_path, "a")])
+    driver = start_driver(tmp_path, {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"})
+    assert driver.wait(timeout=30) == -9
+    manager = JobManager(open_ledger(tmp_path), SlurmBackend(Site.load("dev", FREE)), tmp_path)
+    assert drive(manager)["a"].ok
+    assert runs(tmp_path) == {"a": 1}
+
+
+def test_unknown_qos_is_said_in_sbatch_s_words(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    manager = manager_for(qos="gp_imaginary")
+    manager.ledger.add(make_job(tmp_path, "a"))
+    with pytest.raises(SchedulerError, match="Invalid qos specification"):
+        manager.advance()
+    assert drive(manager_for())["a"].attempt == 1  # corrected, it goes on with the same attempt
+    assert runs(tmp_path) == {"a": 1}
+
+
+def test_unknown_account(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    manager = manager_for(account="nobody")
+    manager.ledger.add(make_job(tmp_path, "a"))
+    with pytest.raises(SchedulerError, match="Invalid account or account/partition combination"):
+        manager.advance()
+
+
+def test_refused_here_before_slurm_lets_it_pend_for_ever(
+    manager_for: Callable[..., JobManager], tmp_path: Path
+) -> None:
+    manager = manager_for()
+    manager.ledger.add(make_job(tmp_path, "a", resources=Resources(walltime_s=8000)))
+    (outcome,) = manager.advance()
+    assert outcome.kind is OutcomeKind.REFUSED
+    assert "8000 s of walltime" in outcome.message
+    assert "gp_debug" in outcome.message
+    assert not (tmp_path / "tasks").exists()
+
+
+def test_never_startable_is_found_out_from_the_queue(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    """A profile that does not know the limit: Slurm accepts the job, says why it pends, and it is taken back."""
+    manager = manager_for(qos_limits={})
+    manager.ledger.add(make_job(tmp_path, "a", resources=Resources(walltime_s=8000, memory_mb=200)))
+    outcome = drive(manager)["a"]
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.REFUSED, "QOSMaxWallDurationPerJobLimit")
+    token = next((tmp_path / "tasks").iterdir()).name
+    assert slurm("squeue", "-h", "-t", "pending,running", f"--name={token}") == ""
+    assert runs(tmp_path) == {}
+
+
+def test_cancelled_by_a_person(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    manager = manager_for()
+    manager.ledger.add(make_job(tmp_path, "a", seconds=300))
+    manager.ledger.add(make_job(tmp_path, "b", seconds=4))
+    until(lambda: len(runs(tmp_path)) == 2, manager)
+    ticket = next(t for t in manager.ledger.tickets(tmp_path) if t.key == "a")
+    slurm("scancel", f"{ticket.handle}_{ticket.slot}")
+    outcomes = drive(manager)
+    assert (outcomes["a"].kind, outcomes["b"].kind) == (OutcomeKind.CANCELLED, OutcomeKind.COMPLETED)
+    assert "CANCELLED" in outcomes["a"].message
+    assert runs(tmp_path) == {"a": 1, "b": 1}
+
+
+def test_controller_down_is_unknown_and_then_recovers(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    manager = manager_for(command_timeout_s=3)
+    manager.ledger.add(make_job(tmp_path, "before", seconds=2))
+    until(lambda: runs(tmp_path), manager)
+    cluster("stop-ctld")  # killed within seconds of a submission it forgets the job and gives its id to another
+    try:
+        manager.ledger.add(make_job(tmp_path, "during"))
+        manager.advance()  # submits into the void, and cannot ask either
+        assert manager.trouble
+        until(lambda: manager.ledger.outcome("before"), manager)  # from its folder: nobody has to be asked
+        assert manager.ledger.outcome("during") is None
+    finally:
+        cluster("start-ctld")
+    outcomes = drive(manager)
+    assert {o.kind for o in outcomes.values()} == {OutcomeKind.COMPLETED}
+    assert {o.attempt for o in outcomes.values()} == {1}
+    assert runs(tmp_path) == {"before": 1, "during": 1}
+    assert manager.trouble == ""
+
+
+def test_node_fails_under_a_job(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    """The node is gone: another attempt computes it; what the first may still write is not believed."""
+    manager = manager_for()
+    manager.ledger.add(make_job(tmp_path, "a", seconds=3600, number=3))
+    until(lambda: runs(tmp_path), manager)
+    (ticket,) = manager.ledger.tickets(tmp_path)
+    node = slurm("squeue", "-h", "-j", ticket.handle, "-o", "%N").strip()
+    cluster("stop-node", node)
+    try:
+        slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")  # or 20 s of waiting
+        until(lambda: manager.ledger.endings("a")[OutcomeKind.NODE_FAILURE] == 1, manager)
+    finally:
+        cluster("start-node", node)
+        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    until(lambda: runs(tmp_path) == {"a": 2}, manager)
+    manager.cancel(["a"], "enough")
+
+
+def test_kernel_kills_for_memory(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    """Faster than the launcher looks: the cgroup's limit ends it, and Slurm says so."""
+    manager = manager_for(memory_margin_mb=0)
+    asked = Resources(memory_mb=120, walltime_s=60)
+    behaviour = ["memory", "complete"]
+    manager.ledger.add(make_job(tmp_path, "a", behaviour, resources=asked, megabytes=1500))
+    outcome = drive(manager)["a"]
+    assert (outcome.kind, outcome.attempt) == (OutcomeKind.COMPLETED, 2)
+    assert manager.ledger.endings("a")[OutcomeKind.OUT_OF_MEMORY] == 1
+
+
+def test_job_scripts_are_clean(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    manager = manager_for(environment=["module() { :; }", "module load gcc"])
+    manager.ledger.add(make_job(tmp_path, "a"))
+    drive(manager)
+    (script,) = tmp_path.glob("tasks/*/job.sh")
+    subprocess.run(["shellcheck", script], check=True)

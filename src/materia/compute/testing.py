@@ -221,7 +221,8 @@ class BackendConformance:
         assert runs(tmp_path, "end") == {}
 
 
-def _main(root: Path) -> None:
+def run_driver(root: Path) -> None:
+    """What a driver process does: hold the lock, tick until every job has its outcome."""
     settings = ComputeSettings.model_validate_json((root / "driver.json").read_text())
     with DriverLock(root):
         manager = JobManager(open_ledger(root), open_backend(settings), root, retries=settings.retries)
@@ -229,4 +230,4 @@ def _main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    run_driver(Path(sys.argv[1]))

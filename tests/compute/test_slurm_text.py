@@ -1,0 +1,121 @@
+"""What Slurm's words mean, without a Slurm: lines as Slurm 22.05 printed them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from materia.compute import Phase, Site, Verdict
+from materia.compute._slurm_text import (
+    Record,
+    liveliest,
+    parse_sacct,
+    parse_squeue,
+    read_submission,
+    status_of,
+)
+from materia.errors import ConfigError
+from materia.record import OutcomeKind
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "phase", "kind"),
+    [
+        ("PENDING", "Priority", Phase.WAITING, None),
+        ("PENDING", "QOSMaxCpuPerUserLimit", Phase.WAITING, None),
+        ("PENDING", "QOSMaxJobsPerUserLimit", Phase.WAITING, None),
+        ("PENDING", "QOSMaxWallDurationPerJobLimit", Phase.ENDED, OutcomeKind.REFUSED),
+        ("PENDING", "QOSMaxCpuPerJobLimit", Phase.ENDED, OutcomeKind.REFUSED),
+        ("PENDING", "PartitionConfig", Phase.ENDED, OutcomeKind.REFUSED),
+        ("PENDING", "PartitionTimeLimit", Phase.ENDED, OutcomeKind.REFUSED),
+        ("PENDING", "DependencyNeverSatisfied", Phase.ENDED, OutcomeKind.REFUSED),
+        ("CONFIGURING", "None", Phase.WAITING, None),
+        ("RUNNING", "None", Phase.RUNNING, None),
+        ("COMPLETING", "None", Phase.RUNNING, None),
+        ("COMPLETED", "0:0", Phase.ENDED, OutcomeKind.CRASHED),
+        ("FAILED", "3:0", Phase.ENDED, OutcomeKind.CRASHED),
+        ("FAILED", "75:0", Phase.ENDED, OutcomeKind.NODE_FAILURE),
+        ("CANCELLED by 0", "0:15", Phase.ENDED, OutcomeKind.CANCELLED),
+        ("TIMEOUT", "0:0", Phase.ENDED, OutcomeKind.TIMEOUT),
+        ("OUT_OF_MEMORY", "0:125", Phase.ENDED, OutcomeKind.OUT_OF_MEMORY),
+        ("OUT_OF_ME+", "0:125", Phase.ENDED, OutcomeKind.OUT_OF_MEMORY),
+        ("NODE_FAIL", "1:0", Phase.ENDED, OutcomeKind.NODE_FAILURE),
+        ("PREEMPTED", "0:0", Phase.ENDED, OutcomeKind.NODE_FAILURE),
+        ("SOMETHING_NEW", "", Phase.UNKNOWN, None),
+    ],
+)
+def test_states(state: str, detail: str, phase: Phase, kind: OutcomeKind | None) -> None:
+    status = status_of(Record("t", "7", 0, state, detail))
+    assert status.phase is phase
+    if kind is not None:
+        assert status.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "err", "verdict"),
+    [
+        (0, "1234\n", "", Verdict.ACCEPTED),
+        (0, "1234;dev\n", "sbatch: a site's greeting", Verdict.ACCEPTED),
+        (0, "", "", Verdict.UNKNOWN),
+        (1, "", "sbatch: error: Batch job submission failed: Invalid qos specification", Verdict.REJECTED),
+        (1, "", "sbatch: error: invalid partition specified: x", Verdict.REJECTED),
+        (
+            1,
+            "",
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            Verdict.UNKNOWN,
+        ),
+        (1, "", "sbatch: error: Batch job submission failed: Socket timed out on send/recv", Verdict.UNKNOWN),
+        (1, "", "", Verdict.UNKNOWN),
+        (-9, "", "", Verdict.UNKNOWN),
+    ],
+)
+def test_submissions(code: int, out: str, err: str, verdict: Verdict) -> None:
+    answer = read_submission(code, out, err, others_waiting=False)
+    assert answer.verdict is verdict
+    assert answer.handle == ("1234" if verdict is Verdict.ACCEPTED else "")
+
+
+def test_a_limit_on_the_number_of_jobs_passes() -> None:
+    words = (
+        "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, "
+        "user's size and/or time limits)"
+    )
+    assert read_submission(1, "", words, others_waiting=True).verdict is Verdict.BUSY
+    assert read_submission(1, "", words, others_waiting=False).verdict is Verdict.REJECTED
+
+
+def test_records() -> None:
+    queue = list(parse_squeue("mt-1|12|0|RUNNING|None\nmt-1|12|1|PENDING|JobArrayTaskLimit\ngarbage\n"))
+    assert [(r.token, r.slot, r.state) for r in queue] == [("mt-1", 0, "RUNNING"), ("mt-1", 1, "PENDING")]
+    book = list(parse_sacct("mt-1|12_1|COMPLETED|0:0\nmt-1|12_[2-5%2]|PENDING|0:0\n"))
+    assert [(r.job, r.slot) for r in book] == [("12", 1), ("12", None)]
+
+
+def test_the_liveliest_record_counts() -> None:
+    """Submitted twice: one member was turned away by the claim of the other, which still runs."""
+    records = [Record("t", "7", 0, "RUNNING", "None"), Record("t", "8", 0, "FAILED", "75:0")]
+    assert liveliest(records)["t", 0].phase is Phase.RUNNING
+    assert liveliest(reversed(records))["t", 0].phase is Phase.RUNNING
+
+
+def test_shipped_profiles_load_and_say_what_they_are() -> None:
+    assert Site.load("dev").limits().walltime_s == 7200
+    assert not Site.load("marenostrum5").verified
+    assert not Site.load("generic").verified
+    assert Site.load("marenostrum5", {"account": "ehpc01", "qos": "gp_debug"}).limits().walltime_s == 7200
+
+
+def test_profiles_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no site profile 'marenostrum' \(shipped: dev, generic, marenostrum5"):
+        Site.load("marenostrum")
+    with pytest.raises(ConfigError, match="no such site profile"):
+        Site.load(str(tmp_path / "mine.yaml"))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\npartitoin: x\n")
+    with pytest.raises(ConfigError, match="'partitoin'"):
+        Site.load(str(mine))
+    mine.write_text("[")
+    with pytest.raises(ConfigError, match="no YAML"):
+        Site.load(str(mine))
