@@ -1,5 +1,6 @@
 """Generation: what comes out, what is counted, what is refused."""
 
+import json
 import time
 
 import pytest
@@ -184,6 +185,13 @@ class TestFiles:
         write_structure(build_prototype("zincblende", ["Cd", "Te"]), tmp_path / "toxic.cif")
         with pytest.raises(SpaceError, match="pool is empty"):
             generate(SpaceSettings(prototypes=[], files=[tmp_path / "toxic.cif"]))
+
+    def test_records_keep_their_own_names(self, tmp_path):
+        crystal = build_prototype("zincblende", ["Ga", "P"])
+        row = {"id": "GaP-mine-7", "prototype": "zincblende", "structure": crystal.to_record()}
+        (tmp_path / "set.jsonl").write_text(json.dumps(row) + "\n")
+        pool = generate(SpaceSettings(prototypes=[], exclude=[], files=[tmp_path / "set.jsonl"]))
+        assert (pool.ids, pool.prototypes) == (["GaP-mine-7"], ["zincblende"])
 
     def test_files_of_one_name_get_ids_of_their_own(self, tmp_path):
         for k, folder in enumerate(("a", "b")):

@@ -46,7 +46,7 @@ def prototype_label(crystal: Crystal, symprec: float = 0.01) -> str:
     dataset = spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
     number = 1 if dataset is None else int(dataset.number)
     letters = ["a"] * crystal.n_atoms if dataset is None else list(dataset.wyckoffs)
-    equivalent = list(range(crystal.n_atoms)) if dataset is None else list(dataset.equivalent_atoms)
+    equivalent = list(range(crystal.n_atoms)) if dataset is None else list(dataset.crystallographic_orbits)
     orbits: dict[int, list[str]] = {}
     counts: dict[int, int] = {}
     for i, z in enumerate(crystal.numbers.tolist()):

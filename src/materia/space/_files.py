@@ -47,6 +47,7 @@ def _sweep(entry: Path) -> list[Path] | None:
 
 
 def _candidates(path: Path) -> list[Candidate]:
+    """Ids and prototypes are the record's own where it names them, otherwise made from formula and file name."""
     found = read_named(path)
     numbered = len(found) > 1
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from materia.crystal import Crystal, structure_hash, validate
+from materia.crystal import Crystal, same_phase, structure_hash, validate
 from materia.errors import MateriaError, SpaceError
 from materia.record import Candidate
 from materia.space._assignments import Assignment, assignments
@@ -56,7 +56,9 @@ def generate(settings: SpaceSettings, *, progress: bool = False) -> Pool:
             continue
         valid += 1
         digest = structure_hash(candidate.crystal)
-        if digest in hashes or _matches(candidate.crystal, files_by_formula.get(candidate.formula, [])):
+        if digest in hashes or any(
+            same_phase(candidate.crystal, other) for other in files_by_formula.get(candidate.formula, [])
+        ):
             continue
         hashes.add(digest)
         if candidate.id in candidates:  # a file of the user's that is named like a prototype
@@ -118,17 +120,6 @@ def _candidate(assignment: Assignment) -> Candidate:
         name += "-" + "".join(species)
     charges = dict(zip(species, assignment.charges, strict=True))
     return Candidate(name, crystal, proto.name, {"generator": "prototypes", "species": species, "charges": charges})
-
-
-def _matches(crystal: Crystal, others: list[Crystal]) -> bool:
-    """Whether a generated crystal is, up to size and small distortions, one the user brought."""
-    if not others:
-        return False
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    matcher = StructureMatcher(scale=True)
-    structure = crystal.to_pymatgen()
-    return any(matcher.fit(structure, other.to_pymatgen()) for other in others)
 
 
 def _refuse_empty(funnel: dict[str, int], left: object) -> None:
