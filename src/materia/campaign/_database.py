@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -191,6 +192,10 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise CampaignError(f"the campaign's database is damaged: {error}", where=path) from error
         raise
     except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
         raise StorageError(
-            f"cannot write: {error.strerror or error}", where=path, remedy="check free space and permissions"
+            f"cannot write: {error.strerror}",
+            where=error.filename or path,
+            remedy="free disk space or choose a folder you can write to, then run the same command again",
         ) from error

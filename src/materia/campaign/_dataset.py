@@ -38,7 +38,7 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
     levels = set()
     for folder in map(Path, folders):
         record = load_campaign(folder)
-        ladder = record.settings["campaign"]["ladder"]
+        ladder = record.settings["ladder"]
         levels.add(ladder["level"])
         database = CampaignDatabase(folder / "campaign.sqlite")
         try:

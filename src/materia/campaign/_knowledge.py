@@ -79,8 +79,10 @@ class Knowledge:
         ]
         return Hull(sorted(entries, key=lambda e: e.name))
 
-    def beliefs(self, predictions: PoolPredictions) -> Beliefs:
-        """Predicted, derived and exactly known quantities of every candidate."""
+    def beliefs(self, predictions: PoolPredictions) -> Beliefs | None:
+        """Predicted, derived and exactly known quantities of every candidate; ``None`` without a surrogate."""
+        if not predictions.columns:
+            return None
         columns = dict(predictions.columns)
         wanted = {o.quantity for o in self.campaign.settings.objectives}
         wanted |= {c.quantity for c in self.campaign.settings.constraints}
@@ -91,7 +93,4 @@ class Knowledge:
         if q.SUPPLY_RISK in wanted:
             risks = np.asarray(supply_risks(self.campaign.pool.compositions))
             columns[q.SUPPLY_RISK] = (risks, np.zeros(len(risks)))
-        missing = np.full(len(self.campaign.pool), np.nan)
-        for name in wanted - set(columns):  # no surrogate: only acquisitions that need no beliefs can choose
-            columns[name] = (missing, np.zeros(len(missing)))
         return Beliefs(columns)

@@ -19,7 +19,7 @@ from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import SearchError
 from materia.record import CampaignRecord, Pick, PickState, load_campaign
-from materia.search import Conditions, Decider, finished
+from materia.search import Beliefs, Conditions, Decider, finished
 
 
 class Phase(StrEnum):
@@ -81,6 +81,7 @@ class Driver:
         values = {r.pick.trial_number: self._values(r) for r in rows if r.pick.state is PickState.COMPUTED}
         self.decider.reconcile([row.pick for row in rows], values)
         self._predictions: tuple[int, PoolPredictions] | None = None
+        self._believed: tuple[int, Beliefs | None] | None = None
 
     def step(self) -> Step:
         """Do the next thing that can be done. Safe to repeat, and to kill at any line.
@@ -149,7 +150,7 @@ class Driver:
             candidate_id=pool.ids[decision.index],
             candidate_index=decision.index,
             trial_number=decision.trial_number,
-            predictions={k: v for k, v in beliefs.at(decision.index).items() if v["mean"] == v["mean"]},
+            predictions={} if beliefs is None else beliefs.at(decision.index),
             score=decision.score,
         )
         with database.transaction():
@@ -157,20 +158,17 @@ class Driver:
             self.ledger.add(spec)
         return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}")
 
-    def _beliefs(self, number: int, predictions: PoolPredictions):  # type: ignore[no-untyped-def]
-        """As of the start of the round: results that come in while it is picked must not change its picks."""
-        kept = getattr(self, "_believed", None)
-        if kept is None or kept[0] != number:
-            kept = (number, self.knowledge.beliefs(predictions))
-            self._believed = kept
-        return kept[1]
+    def _beliefs(self, number: int, predictions: PoolPredictions) -> Beliefs | None:
+        if self._believed is None or self._believed[0] != number:
+            self._believed = (number, self.knowledge.beliefs(predictions))
+        return self._believed[1]
 
     def _compute(self, number: int) -> Step:
         self.manager.advance()
         moved = [self._climb(row) for row in self.campaign.database.picks(number)]
-        pending = [row for row in self.campaign.database.picks(number) if row.pick.state is PickState.PENDING]
-        done = self.campaign.settings.search.batch - len(pending)
-        message = f"round {number}: {done} done, {len(pending)} computing"
+        rows = self.campaign.database.picks(number)
+        pending = sum(row.pick.state is PickState.PENDING for row in rows)
+        message = f"round {number}: {len(rows) - pending} done, {pending} computing"
         if self.manager.trouble:
             message += f" ({self.manager.trouble})"
         return Step(Phase.COMPUTING, message, waiting=not any(moved))

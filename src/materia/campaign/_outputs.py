@@ -23,7 +23,9 @@ def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditio
     _write_ranking(campaign, knowledge, conditions)
     _write_database(campaign)
     record = load_campaign(campaign.folder)
-    write_report(record, campaign.folder / "report" / "index.html")
+    page = campaign.folder / "report" / "index.html"
+    page.parent.mkdir(exist_ok=True)
+    write_report(record, page)
     if campaign.settings.tracking.enabled:
         track(record, campaign.settings.tracking)
 

@@ -20,7 +20,7 @@ def report(folder: str | Path) -> Path:
     """
     record = load_campaign(folder)
     page = write_report(record, Path(folder) / "report" / "index.html")
-    settings = parse_settings(dict(record.settings["campaign"]), where=Path(folder) / "campaign.yaml")
+    settings = parse_settings(dict(record.settings), where=Path(folder) / "campaign.yaml")
     if settings.tracking.enabled:
         track(record, settings.tracking)
     return page

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from materia.crystal import Crystal
+from materia.errors import ConfigError, EngineError
+from materia.simulation import ROUGH, STANDARD, cost_features, estimate_seconds, make_job
+from materia.simulation._cost import grid_size, irreducible_kpoints
+
+pytestmark = pytest.mark.gpaw
+pytest.importorskip("gpaw_data", reason="the PAW datasets of GPAW are not installed")
+
+GAAS = Crystal.from_ase(bulk("GaAs", "zincblende", a=5.75))
+
+
+def test_equal_calculations_have_equal_keys_whatever_the_order_of_atoms() -> None:
+    swapped = Crystal(GAAS.lattice, GAAS.numbers[::-1], GAAS.frac_coords[::-1] + 1.0)
+    assert make_job("relax", GAAS, STANDARD).key == make_job("relax", swapped, STANDARD, name="x").key
+
+
+def test_another_recipe_level_or_geometry_is_another_calculation() -> None:
+    key = make_job("relax", GAAS, STANDARD).key
+    strained = Crystal(GAAS.lattice * 1.001, GAAS.numbers, GAAS.frac_coords)
+    others = {
+        make_job("gap", GAAS, STANDARD).key,
+        make_job("relax", GAAS, ROUGH).key,
+        make_job("relax", strained, STANDARD).key,
+    }
+    assert len(others) == 3
+    assert key not in others
+
+
+def test_noise_below_the_stated_rounding_changes_nothing() -> None:
+    noisy = Crystal(GAAS.lattice + 2e-6, GAAS.numbers, GAAS.frac_coords + 1e-7)
+    assert make_job("gap", noisy, STANDARD).key == make_job("gap", GAAS, STANDARD).key
+
+
+def test_grid_is_even_and_as_dense_as_stated() -> None:
+    # |b| of fcc a=5.75 is 2π√3/5.75 = 1.8926 1/Å: times 3.5 is 6.62, so 8 even points
+    assert grid_size(GAAS, 3.5) == (8, 8, 8)
+    assert irreducible_kpoints(GAAS, 3.5) == 29  # the 8x8x8 grid of a cubic crystal
+    assert irreducible_kpoints(Crystal.from_ase(bulk("MgO", "rocksalt", a=4.26)), 3.5) == 47
+
+
+def test_cost_grows_with_the_calculation() -> None:
+    small = cost_features(GAAS, STANDARD, 8)
+    double = {**small, "n_electrons": 16.0, "n_planewaves": 2 * small["n_planewaves"]}
+    assert small["n_planewaves"] == pytest.approx(2442, rel=0.01)  # V (2 m E)^(3/2) / (6 π² ħ³)
+    assert estimate_seconds("relax", double) > estimate_seconds("relax", small) > estimate_seconds("gap", small)
+
+
+def test_missing_pseudopotential_and_unknown_recipe_are_refused_before_anything_runs() -> None:
+    polonium = Crystal(np.eye(3) * 3.35, np.array([84]), np.zeros((1, 3)))
+    with pytest.raises(EngineError, match="Po"):
+        make_job("gap", polonium, STANDARD)
+    with pytest.raises(ConfigError, match="phonons"):
+        make_job("phonons", GAAS, STANDARD)
