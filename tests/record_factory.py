@@ -163,24 +163,24 @@ def _known() -> list[_K]:
 
 def settings() -> dict[str, Any]:
     """What campaign.yaml says in the factory's campaign."""
-    return {
+    inner = {
         "version": 1,
         "name": "absorbers",
         "seed": 7,
         "space": {"prototypes": ["zincblende", "wurtzite", "rocksalt"], "exclude_toxic": True},
         "objectives": [
             {"quantity": "gap_pbe", "window": list(GAP_WINDOW)},
-            {"quantity": "energy_above_hull", "direction": "minimize"},
-            {"quantity": "supply_risk", "direction": "minimize"},
+            {"quantity": "energy_above_hull", "goal": "minimize"},
+            {"quantity": "supply_risk", "goal": "minimize"},
         ],
-        "constraints": [{"quantity": "energy_above_hull", "at_most": 0.1}],
+        "constraints": [{"quantity": "energy_above_hull", "below": 0.1}],
         "surrogate": {"channels": 32, "members": 4, "epochs": 60},
-        "search": {"batch": 4},
+        "search": {"batch": 4, "rounds": 3},
         "ladder": {"level": "standard", "recipes": ["relax", "gap"]},
         "compute": {"backend": "local", "cores": 2},
         "tracking": {"uri": None},
-        "stop": {"rounds": 3},
     }
+    return {"campaign": inner, "versions": {"materia": "0.1.0"}, "digests": {"pool": "3be1a8c07d1f6a2e"}}
 
 
 def make_record(

@@ -150,11 +150,11 @@ def test_secrets_stay_out(tmp_path: Path, prepared: Prepare) -> None:
     prepared(tmp_path / "run" / "mlflow.db")
     record = make_record(tmp_path / "run")
     settings = {
-        **record.settings,
+        **record.settings["campaign"],
         "tracking": {"uri": "https://ada:hunter2@mlflow.example.org/?token=hunter2"},
         "space": {"api_key": "hunter2"},
     }
-    result = track(replace(record, settings=settings))
+    result = track(replace(record, settings={"campaign": settings}))
     stored = [p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.suffix != ".yaml"]
     stored += [p.read_bytes() for p in (tmp_path / "run" / "mlartifacts").rglob("*.yaml")]
     assert stored
@@ -167,8 +167,8 @@ def test_secrets_stay_out(tmp_path: Path, prepared: Prepare) -> None:
 def test_long_and_odd_values_are_stored(tmp_path: Path, prepared: Prepare) -> None:
     prepared(tmp_path / "run" / "mlflow.db")
     record = make_record(tmp_path / "run", evil="<script>alert('x')</script>")
-    settings = {**record.settings, "note": "Å" * 20_000, "odd key (é)": 1}
-    result = track(replace(record, settings=settings))
+    settings = {**record.settings["campaign"], "note": "Å" * 20_000, "odd key (é)": 1}
+    result = track(replace(record, settings={"campaign": settings}))
     params = MlflowClient(result.uri).get_run(result.run_id).data.params
     assert params["note"].startswith("ÅÅÅ")
     assert len(params["note"]) == 500

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from materia.record import CampaignRecord, JobRecord, Pick, PickState
 from materia.report._plot import Plot, padded, round_colour
-from materia.report._words import asked_quantities, axis, bounds, number, title
+from materia.report._words import asked_quantities, axis, bounds, number, title, unit
 
 HULL, SUPPLY = "energy_above_hull", "supply_risk"
 
@@ -54,8 +54,9 @@ def objective_plane(record: CampaignRecord) -> Markup:
         axis(qy),
         f"{title(qy)} over {title(qx)}: hollow marks are predictions when picked, filled marks DFT values, "
         f"coloured by round; the shaded field is what was asked for.",
-        width=640,
-        height=400,
+        width=760,
+        height=440,
+        left=76,
     )
     plot.band(window_x, window_y)
     for x, y in _within(known, places):
@@ -145,7 +146,7 @@ def learning_figure(record: CampaignRecord, quantity: str) -> Markup:
         (0.6, max(n for n, _ in [*fold, *on_picks]) + 0.4),
         (0, top * 1.12),
         "Round",
-        f"Mean absolute error of {axis(quantity)}",
+        f"Mean absolute error ({unit(quantity)})" if unit(quantity) else "Mean absolute error",
         f"Error of {title(quantity)} by round: out of fold from {number(fold[0][1])} to {number(fold[-1][1])}.",
         integer_x=True,
     )
@@ -181,7 +182,7 @@ def parity(quantity: str, data: Mapping[str, Sequence[float]]) -> Markup:
         "Predicted, out of fold",
         f"{title(quantity)}: predictions out of fold over DFT for {len(observed)} structures, "
         f"mean absolute error {number(mae)}.",
-        height=400,
+        height=380,
     )
     plot.line([(limits[0], limits[0]), (limits[1], limits[1])], "ideal")
     for o, p, s in zip(observed, predicted, std, strict=True):
@@ -210,7 +211,7 @@ def picks_parity(record: CampaignRecord, quantity: str) -> Markup:
         f"{axis(quantity)}, DFT",
         "Predicted when picked",
         f"{title(quantity)}: what was predicted when {len(points)} candidates were picked, over what DFT gave.",
-        height=400,
+        height=380,
     )
     plot.line([(limits[0], limits[0]), (limits[1], limits[1])], "ideal")
     for o, p, s, row in points:
@@ -236,7 +237,7 @@ def calibration(data: Mapping[str, Mapping[str, Sequence[float]]]) -> Markup:
     if not curves:
         return Markup()
     words = "; ".join(f"{title(q)}: {c[-2]:.0%} at 90 %" for q, c in curves)
-    plot = Plot((0, 100), (0, 100), "Expected inside (%)", "Found inside (%)", f"Calibration. {words}.", height=400)
+    plot = Plot((0, 100), (0, 100), "Expected inside (%)", "Found inside (%)", f"Calibration. {words}.", height=380)
     plot.line([(0, 0), (100, 100)], "ideal")
     for place, (quantity, found) in enumerate(curves):
         colour = round_colour(place, max(2, len(curves)))
@@ -265,14 +266,13 @@ def cost_figure(jobs: Sequence[JobRecord]) -> Markup:
     if not points:
         return Markup()
     low, high = padded([v for a, b, _ in points for v in (a, b)], 0.1)
-    low, high = min(low, math.floor(high)), max(high, math.ceil(low))
     plot = Plot(
         (low, high),
         (low, high),
         "Predicted CPU time (s)",
         "Used CPU time (s)",
         f"CPU seconds used over predicted for {len(points)} calculations.",
-        height=400,
+        height=380,
         log=True,
     )
     plot.line([(low, low), (high, high)], "ideal")
@@ -309,8 +309,9 @@ def pool_map(
         axis(quantities[1]),
         f"Predicted {title(quantities[1])} over {title(quantities[0])} for {len(x)} candidates of the pool, "
         "with the candidates that were computed.",
-        width=640,
-        height=400,
+        width=760,
+        height=440,
+        left=76,
     )
     limits = bounds(record.settings)
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=(52, 34), range=(plot.x, plot.y))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
-LEFT, RIGHT, TOP, BOTTOM = 54, 14, 14, 44
+RIGHT, TOP, BOTTOM = 14, 14, 44
 _RAMP = ((76, 95, 213), (20, 150, 160), (90, 160, 44), (217, 154, 0), (213, 84, 42))
 
 
@@ -37,6 +37,13 @@ def ticks(low: float, high: float, n: int = 5) -> list[float]:
     return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Decimal logarithms of 1, 2, 5 times the powers of ten between two limits; fewer over many decades."""
+    steps = (1.0, 2.0, 5.0) if high - low < 2.5 else (1.0,)
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    return [t for k in decades for s in steps if low <= (t := round(k + math.log10(s), 12)) <= high]
+
+
 @dataclass
 class Plot:
     """Axes and what is drawn in them.
@@ -45,8 +52,8 @@ class Plot:
         x, y: limits in data units; with ``log`` both are decimal logarithms.
         x_label, y_label: with units.
         alt: what the figure shows, for readers who do not see it.
-        width, height: of the view box.
-        log: print ticks as powers of ten.
+        width, height: of the view box; left: room for the labels of y.
+        log: limits are decimal logarithms; ticks are printed as numbers.
         integer_x: ticks of x at whole numbers.
     """
 
@@ -55,15 +62,16 @@ class Plot:
     x_label: str
     y_label: str
     alt: str
-    width: int = 440
+    width: int = 400
     height: int = 330
+    left: int = 54
     log: bool = False
     integer_x: bool = False
     _parts: list[Markup] = field(default_factory=list)
 
     def px(self, value: float) -> float:
         share = (value - self.x[0]) / (self.x[1] - self.x[0])
-        return round(LEFT + share * (self.width - LEFT - RIGHT), 1)
+        return round(self.left + share * (self.width - self.left - RIGHT), 1)
 
     def py(self, value: float) -> float:
         share = (value - self.y[0]) / (self.y[1] - self.y[0])
@@ -155,19 +163,16 @@ class Plot:
         self._parts.append(Markup(template) % tuple(escape(v) for v in values))  # noqa: S704 - templates are ours
 
     def _axes(self) -> list[Markup]:
-        left, right, top, bottom = LEFT, self.width - RIGHT, TOP, self.height - BOTTOM
+        left, right, top, bottom = self.left, self.width - RIGHT, TOP, self.height - BOTTOM
         parts = []
-        x_ticks = ticks(*self.x)
+        x_ticks = log_ticks(*self.x) if self.log else ticks(*self.x)
         if self.integer_x:
             first, last = math.ceil(self.x[0]), math.floor(self.x[1])
             stride = max(1, math.ceil((last - first + 1) / 12))
             x_ticks = [float(k) for k in range(first, last + 1, stride)]
-        for value in x_ticks:
-            parts.append(
-                Markup('<text class="tick" x="%s" y="%s" text-anchor="middle">%s</text>')
-                % (self.px(value), bottom + 17, self._tick(value, x_ticks))
-            )
-        y_ticks = ticks(*self.y)
+        tick = Markup('<text class="tick" x="%s" y="%s" text-anchor="middle">%s</text>')
+        parts += [tick % (self.px(value), bottom + 17, self._tick(value, x_ticks)) for value in x_ticks]
+        y_ticks = log_ticks(*self.y) if self.log else ticks(*self.y)
         for value in y_ticks:
             at = self.py(value)
             parts.append(Markup('<path class="grid" d="M%s,%sH%s"/>') % (left, at, right))
@@ -189,7 +194,7 @@ class Plot:
 
     def _tick(self, value: float, among: Sequence[float]) -> str:
         if self.log:
-            return f"{10**value:.3g}" if abs(value - round(value)) < 1e-9 else ""
+            return f"{10**value:,.12g}".replace(",", "\u2009")
         step = among[1] - among[0] if len(among) > 1 else 1.0
         decimals = max(0, -math.floor(math.log10(abs(step)) + 1e-9))
         if decimals and abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from materia.crystal import Crystal, symbol
+from materia.crystal import Crystal, electronegativity, symbol
 
 _MOST_ATOMS = 64
 _EDGE = 0.02  # fractional distance at which an atom counts as lying on a face
@@ -30,16 +30,16 @@ def scene(record: dict[str, Any]) -> dict[str, Any]:
 
     crystal = Crystal.from_record(record)
     shown, group = _conventional(crystal)
-    coords, numbers = _with_faces(shown)
+    nearest = _nearest(shown)
+    coords, numbers = _with_faces(shown, nearest)
     centre = shown.lattice.sum(axis=0) / 2
     positions = coords @ shown.lattice - centre
-    radii = np.asarray(covalent_radii)[numbers]
-    kinds = list(dict.fromkeys(int(z) for z in shown.numbers))
+    kinds = sorted({int(z) for z in shown.numbers}, key=lambda z: (electronegativity(symbol(z)), z))
     return {
         "atoms": [
             [*(round(float(v), 3) for v in p), kinds.index(int(z))] for p, z in zip(positions, numbers, strict=True)
         ],
-        "bonds": _bonds(positions, numbers, radii, _nearest(shown)),
+        "bonds": _bonds(positions, numbers, nearest),
         "cell": shown.lattice.round(4).tolist(),
         "origin": (-centre).round(4).tolist(),
         "elements": [
@@ -65,17 +65,46 @@ def _conventional(crystal: Crystal) -> tuple[Crystal, str]:
     return Crystal(np.array(data.std_lattice), np.array(data.std_types), np.array(data.std_positions)), group
 
 
-def _with_faces(crystal: Crystal) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(m, 3) fractional coordinates and (m,) numbers with atoms on faces, edges and corners repeated."""
-    coords, numbers = [], []
+def _with_faces(crystal: Crystal, nearest: dict[int, float]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(m, 3) fractional coordinates and (m,) numbers of what is drawn for one cell.
+
+    Atoms on faces, edges and corners are repeated; atoms inside get the neighbours they are bonded to, even
+    where those lie outside.
+    """
+    coords: list[NDArray[np.float64]] = []
+    numbers: list[int] = []
     wrapped = crystal.frac_coords % 1.0
     wrapped[wrapped > 1 - _EDGE] -= 1.0
     for place, z in zip(wrapped, crystal.numbers, strict=True):
-        shifts = np.stack(np.meshgrid(*[(0, 1) if abs(v) < _EDGE else (0,) for v in place], indexing="ij"), axis=-1)
-        for shift in shifts.reshape(-1, 3):
-            coords.append(place + shift)
-            numbers.append(z)
+        on_face = [(0, 1) if abs(v) < _EDGE else (0,) for v in place]
+        shifts = np.stack(np.meshgrid(*on_face, indexing="ij"), axis=-1).reshape(-1, 3)
+        coords += [place + shift for shift in shifts]
+        numbers += [int(z)] * len(shifts)
+    inside = np.all((wrapped > _EDGE) & (wrapped < 1 - _EDGE), axis=1)
+    shifts = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    for place, z in zip(wrapped[inside], crystal.numbers[inside], strict=True):
+        for other, kind in zip(wrapped, crystal.numbers, strict=True):
+            apart = np.linalg.norm((other + shifts - place) @ crystal.lattice, axis=1)
+            for image in (other + shifts)[_bonded(apart, int(z), int(kind), nearest)]:
+                if not any(np.abs(image - c).max() < 1e-3 for c in coords):
+                    coords.append(image)
+                    numbers.append(int(kind))
     return np.array(coords), np.array(numbers)
+
+
+def _bonded(apart: NDArray[np.float64], first: int, second: int, nearest: dict[int, float]) -> NDArray[np.bool_]:
+    """(n,) which of these distances (Å) between two kinds of atoms are bonds.
+
+    Not much longer than the nearest neighbour's distance of both; like atoms only where all are alike.
+    """
+    from ase.data import covalent_radii
+
+    if first == second and len(nearest) > 1:
+        return np.zeros(len(apart), dtype=bool)
+    reach = _BOND_STRETCH * min(nearest[first], nearest[second])
+    reach = min(reach, _BOND_RADII * float(covalent_radii[first] + covalent_radii[second]))
+    bonded: NDArray[np.bool_] = (apart > 0.1) & (apart <= reach)
+    return bonded
 
 
 def _nearest(crystal: Crystal) -> dict[int, float]:
@@ -88,19 +117,13 @@ def _nearest(crystal: Crystal) -> dict[int, float]:
     return {int(z): float(shortest[crystal.numbers == z].min()) for z in np.unique(crystal.numbers)}
 
 
-def _bonds(
-    positions: NDArray[np.float64], numbers: NDArray[np.int64], radii: NDArray[np.float64], nearest: dict[int, float]
-) -> list[list[int]]:
-    """Pairs not much further apart than the nearest neighbours of both; like atoms only where all are alike."""
+def _bonds(positions: NDArray[np.float64], numbers: NDArray[np.int64], nearest: dict[int, float]) -> list[list[int]]:
+    """Bonded pairs among the atoms drawn."""
     bonds = []
-    alike = len(nearest) == 1
     for i in range(len(positions)):
         for j in range(i):
-            if numbers[i] == numbers[j] and not alike:
-                continue
-            distance = float(np.linalg.norm(positions[i] - positions[j]))
-            reach = _BOND_STRETCH * min(nearest[int(numbers[i])], nearest[int(numbers[j])])
-            if 0.1 < distance <= min(reach, _BOND_RADII * float(radii[i] + radii[j])):
+            apart = np.array([np.linalg.norm(positions[i] - positions[j])])
+            if _bonded(apart, int(numbers[i]), int(numbers[j]), nearest)[0]:
                 bonds.append([j, i])
     return bonds
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 import numpy as np
 import yaml
 
 from materia.errors import MateriaError
-from materia.record import CampaignRecord, PickState, redacted
+from materia.record import CampaignRecord, JobRecord, PickState, redacted
 from materia.report import _figures as figures
 from materia.report import _words as words
+from materia.report._plot import round_colour
 from materia.report._structures import scene
 
 _MOST_HEROES = 6
@@ -47,13 +49,14 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "figure_plane": figures.objective_plane(record),
         "figure_pool": _pool_map(record),
         "figure_rounds": figures.rounds_figure(record),
-        "figures_learning": [f for f in (figures.learning_figure(record, q) for q in targets) if f],
+        "figures_learning": [(words.title(q), f) for q in targets if (f := figures.learning_figure(record, q))],
         "figures_parity": _parities(record, targets),
         "figure_calibration": figures.calibration(record.models[-1].get("parity", {})) if record.models else "",
         "figures_picks": [(words.title(q), f) for q in targets if (f := figures.picks_parity(record, q))],
         "failures": _failures(record),
         "jobs": _jobs(record),
         "job_totals": _job_totals(record),
+        "steps": _steps(record),
         "figure_cost": figures.cost_figure(record.jobs),
         "dataset": _dataset(record),
         "models": _models(record),
@@ -191,7 +194,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "sources": []
                 if pick is None
                 else sorted({f"{la.fidelity}, level {la.level}: {la.source}" for la in pick.labels}),
-                "reason": row.get("reason", ""),
+                "reason": words.reason(row.get("reason", "")),
                 "structure": row["structure"],
             }
         )
@@ -229,14 +232,14 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                     "hit": bool(row and row["hit"]),
                     "changes": changes,
                     "score": [(words.spaced(k), words.number(v)) for k, v in p.score.items()],
-                    "reason": p.reason,
+                    "reason": words.reason(p.reason),
                 }
             )
         found.append(
             {
                 "number": r.number + 1,
                 "state": r.state,
-                "colour": figures.round_colour(r.number, len(record.rounds)),
+                "colour": round_colour(r.number, len(record.rounds)),
                 "n_labelled": r.n_labelled,
                 "picks": picks,
             }
@@ -246,7 +249,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
 
 def _funnel(record: CampaignRecord) -> list[dict[str, Any]]:
     """Steps from everything thought of to what was computed, with bar lengths on a logarithmic scale."""
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"step": str(s.get("step", "")), "n": int(s.get("n", 0)), "kind": "space"}
         for s in record.pool.get("funnel", [])
     ]
@@ -261,7 +264,7 @@ def _funnel(record: CampaignRecord) -> list[dict[str, Any]]:
     steps.append({"step": "picked", "n": n_picks, "kind": "campaign"})
     steps.append({"step": "computed with DFT", "n": len(computed), "kind": "campaign"})
     steps.append({"step": "meet every condition", "n": sum(bool(r["hit"]) for r in computed), "kind": "hit"})
-    most = math.log10(max(10, *(s["n"] for s in steps)))
+    most = math.log10(max([10, *(int(s["n"]) for s in steps)]))
     for s in steps:
         s["share"] = round(100 * math.log10(s["n"] + 1) / most, 1) if s["n"] else 0
         s["count"] = words.count(s["n"])
@@ -317,54 +320,63 @@ def _parities(record: CampaignRecord, targets: list[str]) -> list[dict[str, Any]
 
 def _failures(record: CampaignRecord) -> list[dict[str, Any]]:
     """Failed calculations, and picks that failed without one."""
-    found = []
-    for job in record.jobs:
-        if job.outcome is not None and not job.outcome.ok:
-            found.append(
-                {
-                    "name": job.name,
-                    "kind": words.spaced(job.outcome.kind.value),
-                    "reason": words.spaced(job.outcome.reason),
-                    "message": job.outcome.message,
-                    "attempts": job.attempts,
-                    "retryable": job.outcome.retryable,
-                    "time": words.duration(job.outcome.wall_s),
-                }
-            )
-    named = {f["name"].split("/")[0] for f in found}
-    for r in record.rounds:
-        for p in r.picks:
-            if p.state is PickState.FAILED and p.candidate_id not in named:
-                found.append(
-                    {
-                        "name": p.candidate_id,
-                        "kind": "failed",
-                        "reason": p.reason,
-                        "message": "",
-                        "attempts": "–",
-                        "retryable": False,
-                        "time": "–",
-                    }
-                )
+    found: list[dict[str, Any]] = [
+        {
+            "name": job.name,
+            "kind": words.spaced(job.outcome.kind.value),
+            "reason": words.spaced(job.outcome.reason),
+            "message": job.outcome.message,
+            "attempts": job.attempts,
+            "retryable": job.outcome.retryable,
+            "time": words.duration(job.outcome.wall_s),
+        }
+        for job in record.jobs
+        if job.outcome is not None and not job.outcome.ok
+    ]
+    named = {str(f["name"]).rsplit("/", 1)[0] for f in found}
+    nothing = {"kind": "failed", "message": "", "attempts": "–", "retryable": False, "time": "–"}
+    found += [
+        {**nothing, "name": p.candidate_id, "reason": words.reason(p.reason)}
+        for r in record.rounds
+        for p in r.picks
+        if p.state is PickState.FAILED and p.candidate_id not in named
+    ]
     return found
 
 
 def _jobs(record: CampaignRecord) -> list[dict[str, Any]]:
-    found = []
+    return [
+        {
+            "name": job.name,
+            "key": job.key,
+            "state": job.state,
+            "attempts": job.attempts,
+            "atoms": words.count(job.features.get("n_atoms")),
+            "estimate": words.duration(job.features["estimate_s"]) if "estimate_s" in job.features else "–",
+            "cpu": words.duration(job.outcome.cpu_s) if job.outcome else "–",
+            "wall": words.duration(job.outcome.wall_s) if job.outcome else "–",
+        }
+        for job in record.jobs
+    ]
+
+
+def _steps(record: CampaignRecord) -> list[dict[str, str]]:
+    """Predicted and used CPU time by recipe, over the jobs that ended."""
+    groups: dict[str, list[JobRecord]] = {}
     for job in record.jobs:
-        estimate = job.features.get("estimate_s")
-        outcome = job.outcome
+        if job.outcome is not None:
+            groups.setdefault(job.name.rsplit("/", 1)[-1], []).append(job)
+    found = []
+    for name, jobs in groups.items():
+        predicted = [j.features["estimate_s"] for j in jobs if "estimate_s" in j.features]
+        used = [j.outcome.cpu_s for j in jobs if j.outcome is not None]
         found.append(
             {
-                "name": job.name,
-                "key": job.key,
-                "state": job.state,
-                "ok": outcome is not None and outcome.ok,
-                "attempts": job.attempts,
-                "atoms": words.count(job.features.get("n_atoms")),
-                "estimate": words.duration(estimate) if estimate else "–",
-                "cpu": words.duration(outcome.cpu_s) if outcome else "–",
-                "wall": words.duration(outcome.wall_s) if outcome else "–",
+                "name": name,
+                "n": words.count(len(jobs)),
+                "predicted": words.duration(median(predicted)) if predicted else "–",
+                "used": words.duration(median(used)),
+                "total": words.duration(sum(used)),
             }
         )
     return found

@@ -20,6 +20,13 @@ SHORT = {
     "volume_per_atom": "Volume",
     "supply_risk": "Supply risk",
 }
+PHRASE = {
+    "gap_pbe": "a PBE band gap",
+    "gap_direct_pbe": "a direct PBE band gap",
+    "formation_energy_per_atom": "a formation energy",
+    "energy_above_hull": "a distance to the known hull",
+    "supply_risk": "a supply risk",
+}
 
 
 def title(quantity: str) -> str:
@@ -79,6 +86,12 @@ def spaced(text: str) -> str:
     return text.replace("_", " ")
 
 
+def reason(text: str) -> str:
+    """Why something failed: the machine word before the colon for people, the sentence after it as it is."""
+    word, colon, sentence = text.partition(":")
+    return spaced(word) + colon + sentence
+
+
 def campaign_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The campaign file's own content, whether or not versions and digests are stored around it."""
     inner = settings.get("campaign")
@@ -108,7 +121,7 @@ def asked_quantities(settings: Mapping[str, Any]) -> list[str]:
 
 
 def conditions(settings: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What a hit must meet, in words: ``{"title", "text"}``."""
+    """What a hit must meet, in words: ``{"title", "phrase", "text"}``."""
     words = []
     for quantity, (low, high) in bounds(settings).items():
         suffix = f" {unit(quantity)}" if unit(quantity) else ""
@@ -116,7 +129,7 @@ def conditions(settings: Mapping[str, Any]) -> list[dict[str, str]]:
             text = f"between {_plain(low)} and {_plain(high)}{suffix}"
         else:
             text = f"at most {_plain(high)}{suffix}" if math.isfinite(high) else f"at least {_plain(low)}{suffix}"
-        words.append({"title": title(quantity), "text": text})
+        words.append({"title": title(quantity), "phrase": PHRASE.get(quantity, title(quantity)), "text": text})
     return words
 
 

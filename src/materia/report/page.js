@@ -12,16 +12,11 @@
   const elements = (scene) => make("div", { class: "elements" }, ...scene.elements.map((e) => make("span", {}, make("i", { style: `--c:${e.colour}` }), e.s)));
 
   const viewers = [];
-  const live = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      live.unobserve(target);
-      const scene = scenes[Number(target.dataset.scene)];
-      viewers.push(new CrystalViewer(target, scene));
-      target.parentElement.append(elements(scene));
-    }
-  }, { rootMargin: "300px" });
-  document.querySelectorAll("canvas.viewer").forEach((canvas) => live.observe(canvas));
+  document.querySelectorAll("canvas.viewer").forEach((canvas) => {
+    const scene = scenes[Number(canvas.dataset.scene)];
+    viewers.push(new CrystalViewer(canvas, scene));
+    canvas.parentElement.append(elements(scene));
+  });
 
   const dark = () => document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   const theme = document.getElementById("theme");
@@ -34,20 +29,24 @@
   if (table) {
     const rows = [...table.tBodies[0].rows], buttons = [...document.querySelectorAll("[data-filter]")];
     const search = document.getElementById("search"), shown = document.getElementById("shown");
-    let wanted = "all";
-    const matches = (row) => wanted === "all" || (wanted === "hit" ? row.dataset.hit === "1" : row.dataset.status === wanted);
+    const belongs = {
+      all: () => true, hit: (row) => row.dataset.hit === "1", picked: (row) => row.dataset.status !== "labelled",
+      computed: (row) => row.dataset.status === "computed", labelled: (row) => row.dataset.status === "labelled", failed: (row) => row.dataset.status === "failed",
+    };
+    const size = (kind) => rows.filter(belongs[kind]).length;
+    let wanted = size("picked") > 0 && size("labelled") > 10 ? "picked" : "all";
     const refresh = () => {
       const words = search.value.trim().toLowerCase();
       let n = 0;
       for (const row of rows) {
-        row.hidden = !(matches(row) && row.querySelector("th").textContent.toLowerCase().includes(words));
+        row.hidden = !(belongs[wanted](row) && row.querySelector("th").textContent.toLowerCase().includes(words));
         n += row.hidden ? 0 : 1;
       }
       shown.textContent = `${n} of ${rows.length}`;
       buttons.forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.filter === wanted)));
     };
     for (const button of buttons) {
-      const kind = button.dataset.filter, n = rows.filter((r) => kind === "all" || (kind === "hit" ? r.dataset.hit === "1" : r.dataset.status === kind)).length;
+      const kind = button.dataset.filter, n = size(kind);
       button.hidden = n === 0;
       button.append(make("span", { class: "muted" }, ` ${n}`));
       button.addEventListener("click", () => { wanted = kind; refresh(); });
@@ -105,7 +104,7 @@
         ["a, b, c (Å)", `${a}, ${b}, ${c}`], ["α, β, γ (°)", `${al}, ${be}, ${ga}`], ["volume (Å³)", scene.volume], ["atoms", scene.n_atoms]]));
       const canvas = make("canvas", { class: "viewer", tabindex: "0" });
       const tools = make("div", { class: "tools" });
-      side.append(make("div", { class: "stage" }, canvas), elements(scene), tools);
+      side.append(make("div", { class: "sticky" }, make("div", { class: "stage" }, canvas), elements(scene), tools));
       body.replaceChildren(make("div", { class: "dossier" }, side, text));
       dialog.showModal();
       const viewer = new CrystalViewer(canvas, scene, { wheel: true });

@@ -41,8 +41,8 @@ const CrystalViewer = (() => {
   const turnX = (t) => [1, 0, 0, 0, Math.cos(t), -Math.sin(t), 0, Math.sin(t), Math.cos(t)];
   const turnY = (t) => [Math.cos(t), 0, Math.sin(t), 0, 1, 0, -Math.sin(t), 0, Math.cos(t)];
   const between = (a, b, t) => a.map((v, i) => v + (b[i] - v) * t);
-  /* a across, c up, b away from the reader, then turned a little. */
-  const start = () => product(product(turnX(0.26), turnY(-0.5)), [1, 0, 0, 0, 0, 1, 0, -1, 0]);
+  /* a across, c up, b away from the reader, then turned a little. Screen y points down, so the determinant is -1. */
+  const start = () => product(product(turnX(-0.26), turnY(-0.5)), [1, 0, 0, 0, 0, -1, 0, -1, 0]);
 
   class Viewer {
     constructor(canvas, scene, options = {}) {
@@ -64,13 +64,18 @@ const CrystalViewer = (() => {
 
     radius(atom) { return 0.22 + 0.3 * this.scene.elements[atom[3]].r; }
 
+    /* The twelve edges, each ending at the surface of an atom that sits on its corner. */
     edges() {
       const { cell, origin } = this.scene, corners = [];
       const corner = (i, j, k) => origin.map((o, x) => o + i * cell[0][x] + j * cell[1][x] + k * cell[2][x]);
       for (const [u, v] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
         corners.push([corner(0, u, v), corner(1, u, v)], [corner(u, 0, v), corner(u, 1, v)], [corner(u, v, 0), corner(u, v, 1)]);
       }
-      return corners;
+      const room = (p) => Math.max(0, ...this.scene.atoms.filter((a) => Math.hypot(a[0] - p[0], a[1] - p[1], a[2] - p[2]) < 0.05).map((a) => this.radius(a) * 0.9));
+      return corners.map(([p, q]) => {
+        const length = Math.hypot(q[0] - p[0], q[1] - p[1], q[2] - p[2]);
+        return [between(p, q, room(p) / length), between(q, p, room(q) / length)];
+      });
     }
 
     listen() {
@@ -107,7 +112,7 @@ const CrystalViewer = (() => {
       });
     }
 
-    turn(x, y) { this.rotation = product(product(turnX(y), turnY(x)), this.rotation); this.draw(); }
+    turn(x, y) { this.rotation = product(product(turnX(-y), turnY(x)), this.rotation); this.draw(); }
     scale(factor) { this.zoom = Math.min(8, Math.max(0.4, this.zoom * factor)); this.draw(); }
     reset() { this.rotation = start(); this.zoom = 1; this.draw(); }
     /* Look along cell vector 0, 1 or 2. */
@@ -131,7 +136,7 @@ const CrystalViewer = (() => {
       canvas.height = Math.round(height * ratio);
       const g = canvas.getContext("2d"), paper = fogColour();
       g.setTransform(ratio, 0, 0, ratio, width / 2 * ratio, height / 2 * ratio);
-      const scale = this.zoom * Math.min(width, height) / 2.06 / this.extent, eye = this.extent * 5;
+      const scale = this.zoom * Math.min(width, height) / 2.16 / this.extent, eye = this.extent * 5;
       const seen = (p) => { const [x, y, z] = times(this.rotation, p), f = eye / (eye - z); return [x * scale * f, y * scale * f, z, f]; };
       const fog = (z) => Math.max(0, Math.min(FOG, Math.round(FOG * (0.5 - z / (2 * this.extent)))));
       const things = [];

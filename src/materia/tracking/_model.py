@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from materia import __version__
+from materia._version import __version__
 from materia.tracking._spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def campaign_key(record: CampaignRecord) -> str:
     A record without a start time is told from others by its settings.
     """
     started = record.meta.get("started") or record.settings
-    text = json.dumps([record.name, record.settings.get("seed"), started], sort_keys=True, default=str)
+    text = json.dumps([record.name, started], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -61,7 +61,7 @@ def campaign_run(record: CampaignRecord) -> RunSpec:
         start_ms=_milliseconds(record.meta.get("started")),
         end_ms=_milliseconds(record.meta.get("finished")),
         tags=tags,
-        params=flattened(settings),
+        params=flattened(settings.get("campaign", settings)),
         metrics=tuple(metrics),
         files=files,
         tables=("ranking.json",),
