@@ -100,12 +100,12 @@ def test_children_of_a_job_end_with_it(manager: JobManager, tmp_path: Path) -> N
 
 def test_result_of_a_hanging_program_counts(manager: JobManager, tmp_path: Path) -> None:
     """The result is published, then the program never ends: ended at the walltime, the result is kept."""
-    job = make_job(tmp_path, "a", number=4, resources=Resources(walltime_s=1))
+    job = make_job(tmp_path, "a", number=4, resources=Resources(walltime_s=4))
     script = f"'{sys.executable}' {job.argv[1]}; sleep 600"
     manager.ledger.add(JobSpec("a", ("sh", "-c", script), job.payload, {}, job.resources, "a"))
     outcome = drive(manager)["a"]
     assert (outcome.kind, outcome.values["square"]) == (OutcomeKind.COMPLETED, 16)
-    assert 1.0 <= outcome.wall_s < 5.0
+    assert 4.0 <= outcome.wall_s < 60.0
 
 
 def test_cores_are_not_overbooked(tmp_path: Path) -> None:
@@ -134,12 +134,12 @@ def test_memory_is_not_overbooked() -> None:
 
 
 def test_more_time_after_a_time_out(tmp_path: Path) -> None:
-    retries = Retries(timeouts=2, growth=3.0)
+    retries = Retries(timeouts=2, growth=30.0)
     manager = JobManager(open_ledger(tmp_path), LocalBackend(cores=1), tmp_path, retries=retries)
     manager.ledger.add(make_job(tmp_path, "slow", seconds=2.0, resources=Resources(walltime_s=1)))
     outcome = drive(manager)["slow"]
     assert (outcome.kind, outcome.attempt) == (OutcomeKind.COMPLETED, 2)
-    assert outcome.provenance["compute"]["asked"]["walltime_s"] == 3
+    assert outcome.provenance["compute"]["asked"]["walltime_s"] == 30
 
 
 def test_program_that_is_not_there(manager: JobManager, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class JobManager:
         self.stores: tuple[Store, ...] = (self.root, *stores)
         self.retries = retries or Retries()
         self._missing_since: dict[tuple[str, int], float] = {}
+        self._looked_up: set[str] = set()
 
     def advance(self) -> list[Outcome]:
         """One tick: settle submissions that were cut off, collect what ended, submit what is new.
@@ -230,12 +231,13 @@ class JobManager:
         active = [ticket.resources for ticket in self.ledger.tickets(self.root)]
         for group in self.backend.plan([job.resources for job in waiting], active):
             members = [(job.key, self._number(job), job) for job in (waiting[index] for index in group)]
-            if self._open(members) is Verdict.BUSY:
+            if self._open(members) in (Verdict.BUSY, Verdict.UNKNOWN):
                 break
         return outcomes
 
     def _without_running(self, job: Job) -> Outcome | None:
-        if job.attempts == 0:
+        if job.attempts == 0 and job.key not in self._looked_up:
+            self._looked_up.add(job.key)
             known = look_up(job.key, self.stores)
             if known is not None:
                 folder = Path(known.folder)

@@ -50,6 +50,7 @@ class SlurmBackend:
         self._missing_since: dict[tuple[str, int], float] = {}
         self._tried_at: dict[str, float] = {}
         self._others_waiting = False
+        self._searched_at = self._busy_at = -math.inf
         self._need("sbatch")
 
     # ------------------------------------------------------------------ what fits
@@ -80,6 +81,8 @@ class SlurmBackend:
     def plan(self, waiting: Sequence[Resources], active: Sequence[Resources]) -> list[list[int]]:
         """Jobs that ask for the same go into one array; the order is kept."""
         self._others_waiting = bool(active)
+        if time.monotonic() - self._busy_at < self.poll_interval_s:
+            return []
         allowed = self.site.limits().submitted
         room = len(waiting) if allowed is None else max(0, allowed - len(active))
         groups: dict[Resources, list[int]] = {}
@@ -115,6 +118,8 @@ class SlurmBackend:
             said = _slurm_text.read_submission(
                 answer.returncode, answer.stdout, answer.stderr, others_waiting=self._others_waiting
             )
+        if said.verdict is Verdict.BUSY:
+            self._busy_at = time.monotonic()
         self._others_waiting |= said.verdict is Verdict.ACCEPTED
         self.trouble = said.words if said.verdict in (Verdict.UNKNOWN, Verdict.BUSY) else ""
         return said
@@ -158,6 +163,9 @@ class SlurmBackend:
 
     def find(self, tasks: Sequence[Task]) -> Mapping[str, Submission]:
         """Queue, then accounting. Absent only if both answered and no submission can still be on its way."""
+        if time.monotonic() - self._searched_at < self.poll_interval_s:
+            return {}
+        self._searched_at = time.monotonic()
         tokens = [task.token for task in tasks]
         try:
             records = list(self._queue(tokens))
@@ -258,7 +266,7 @@ class SlurmBackend:
     # ------------------------------------------------------------------ questions
 
     def _queue(self, tokens: Sequence[str]) -> Iterable[_slurm_text.Record]:
-        options = ("-h", "-a", "-r", "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
+        options = ("-h", "-a", "-r", "-u", str(os.getuid()), "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
         text = self._ask_slurm("squeue", *options, f"--name={','.join(tokens)}")
         return _slurm_text.parse_squeue(text)
 
