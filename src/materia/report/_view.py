@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 import numpy as np
 import yaml
 
 from materia.errors import MateriaError
-from materia.record import CampaignRecord, JobRecord, PickState, redacted
+from materia.record import CampaignRecord, PickState, redacted
+from materia.report import _facts as facts
 from materia.report import _figures as figures
 from materia.report import _words as words
 from materia.report._plot import round_colour
@@ -32,14 +31,14 @@ def view(record: CampaignRecord) -> dict[str, Any]:
     return {
         "name": record.name,
         "state": record.state,
-        "started": _when(record.meta.get("started")),
-        "finished": _when(record.meta.get("finished")),
+        "started": facts.when(record.meta.get("started")),
+        "finished": facts.when(record.meta.get("finished")),
         "stopped_because": record.meta.get("stopped_because", ""),
         "tiles": _tiles(record),
         "conditions": words.conditions(record.settings),
         "wishes": words.wishes(record.settings),
         "funnel": _funnel(record),
-        "level": _pairs(record.meta.get("level", {})),
+        "level": facts.pairs(record.meta.get("level", {})),
         "columns": _columns(record),
         "rows": rows,
         "heroes": [r for r in computed if r["scene"] is not None][:_MOST_HEROES],
@@ -53,15 +52,15 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "figures_parity": _parities(record, targets),
         "figure_calibration": figures.calibration(record.models[-1].get("parity", {})) if record.models else "",
         "figures_picks": [(words.title(q), f) for q in targets if (f := figures.picks_parity(record, q))],
-        "failures": _failures(record),
-        "jobs": _jobs(record),
-        "job_totals": _job_totals(record),
-        "steps": _steps(record),
+        "failures": facts.failures(record),
+        "jobs": facts.jobs(record),
+        "job_totals": facts.job_totals(record),
+        "steps": facts.steps(record),
         "figure_cost": figures.cost_figure(record.jobs),
-        "dataset": _dataset(record),
-        "models": _models(record),
+        "dataset": facts.dataset(record),
+        "models": facts.models(record),
         "versions": sorted(dict(record.meta.get("versions", {})).items()),
-        "digests": _digests(record),
+        "digests": facts.digests(record),
         "settings_text": yaml.safe_dump(redacted(dict(record.settings)), sort_keys=False, allow_unicode=True),
         "page_data": {"scenes": scenes["scenes"], "details": _details(record)},
     }
@@ -174,13 +173,13 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
     for row in record.ranking:
         pick = picks.get(row["candidate_id"])
         names = dict.fromkeys([*row["values"], *row["predictions"]])
-        facts = []
+        lines = []
         for q in names:
             belief = row["predictions"].get(q, {})
             told = (
                 f"{words.number(belief['mean'], q)} ± {words.number(belief.get('std'), q)}" if "mean" in belief else "–"
             )
-            facts.append([words.axis(q), words.number(row["values"].get(q), q), told])
+            lines.append([words.axis(q), words.number(row["values"].get(q), q), told])
         details.append(
             {
                 "id": row["candidate_id"],
@@ -188,7 +187,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "prototype": row["prototype"],
                 "status": row["status"],
                 "hit": bool(row["hit"]),
-                "facts": facts,
+                "facts": lines,
                 "round": None if row["round"] is None else row["round"] + 1,
                 "score": [] if pick is None else [[words.spaced(k), words.number(v)] for k, v in pick.score.items()],
                 "sources": []
@@ -316,134 +315,3 @@ def _parities(record: CampaignRecord, targets: list[str]) -> list[dict[str, Any]
                 }
             )
     return found
-
-
-def _failures(record: CampaignRecord) -> list[dict[str, Any]]:
-    """Failed calculations, and picks that failed without one."""
-    found: list[dict[str, Any]] = [
-        {
-            "name": job.name,
-            "kind": words.spaced(job.outcome.kind.value),
-            "reason": words.spaced(job.outcome.reason),
-            "message": job.outcome.message,
-            "attempts": job.attempts,
-            "retryable": job.outcome.retryable,
-            "time": words.duration(job.outcome.wall_s),
-        }
-        for job in record.jobs
-        if job.outcome is not None and not job.outcome.ok
-    ]
-    named = {str(f["name"]).rsplit("/", 1)[0] for f in found}
-    nothing = {"kind": "failed", "message": "", "attempts": "–", "retryable": False, "time": "–"}
-    found += [
-        {**nothing, "name": p.candidate_id, "reason": words.reason(p.reason)}
-        for r in record.rounds
-        for p in r.picks
-        if p.state is PickState.FAILED and p.candidate_id not in named
-    ]
-    return found
-
-
-def _jobs(record: CampaignRecord) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": job.name,
-            "key": job.key,
-            "state": job.state,
-            "attempts": job.attempts,
-            "atoms": words.count(job.features.get("n_atoms")),
-            "estimate": words.duration(job.features["estimate_s"]) if "estimate_s" in job.features else "–",
-            "cpu": words.duration(job.outcome.cpu_s) if job.outcome else "–",
-            "wall": words.duration(job.outcome.wall_s) if job.outcome else "–",
-        }
-        for job in record.jobs
-    ]
-
-
-def _steps(record: CampaignRecord) -> list[dict[str, str]]:
-    """Predicted and used CPU time by recipe, over the jobs that ended."""
-    groups: dict[str, list[JobRecord]] = {}
-    for job in record.jobs:
-        if job.outcome is not None:
-            groups.setdefault(job.name.rsplit("/", 1)[-1], []).append(job)
-    found = []
-    for name, jobs in groups.items():
-        predicted = [j.features["estimate_s"] for j in jobs if "estimate_s" in j.features]
-        used = [j.outcome.cpu_s for j in jobs if j.outcome is not None]
-        found.append(
-            {
-                "name": name,
-                "n": words.count(len(jobs)),
-                "predicted": words.duration(median(predicted)) if predicted else "–",
-                "used": words.duration(median(used)),
-                "total": words.duration(sum(used)),
-            }
-        )
-    return found
-
-
-def _job_totals(record: CampaignRecord) -> dict[str, str]:
-    done = [j.outcome for j in record.jobs if j.outcome is not None]
-    failed = sum(o.cpu_s for o in done if not o.ok)
-    cpu = sum(o.cpu_s for o in done)
-    return {
-        "n": words.count(len(record.jobs)),
-        "core_hours": f"{cpu / 3600:.2f}",
-        "node_hours": f"{sum(o.wall_s for o in done) / 3600:.2f}",
-        "failed_share": f"{100 * failed / cpu:.0f} %" if cpu else "–",
-        "again": words.count(sum(max(0, j.attempts - 1) for j in record.jobs)),
-    }
-
-
-def _dataset(record: CampaignRecord) -> dict[str, Any]:
-    card = record.dataset.get("card", {})
-    plain = {k: v for k, v in card.items() if isinstance(v, (str, int, float)) and k not in ("name", "digest")}
-    return {
-        "name": record.dataset.get("name", ""),
-        "n": words.count(record.dataset.get("n")),
-        "digest": record.dataset.get("digest", ""),
-        "card": _pairs(plain),
-    }
-
-
-def _models(record: CampaignRecord) -> list[dict[str, str]]:
-    found = []
-    for place, card in enumerate(record.models, start=1):
-        text = "; ".join(
-            f"{words.title(q)} {words.number(v.get('mae'), decimals=3)} {words.unit(q)}"
-            for q, v in card.get("validation", {}).items()
-        )
-        found.append(
-            {
-                "number": str(place),
-                "n": words.count(card.get("n_train")),
-                "mae": text,
-                "digest": str(card.get("weights_sha256") or card.get("data_digest", "")),
-            }
-        )
-    return found
-
-
-def _digests(record: CampaignRecord) -> list[tuple[str, str]]:
-    found = {"pool": record.pool.get("hash", ""), "training data": record.dataset.get("digest", "")}
-    level = record.meta.get("level", {})
-    if isinstance(level, Mapping):
-        found["level"] = level.get("hash", "")
-    inner = {**record.settings.get("digests", {}), **record.meta.get("digests", {})}
-    found |= {str(k): v for k, v in inner.items() if k not in ("pool", "dataset", "level")}
-    return [(k, str(v)) for k, v in found.items() if v]
-
-
-def _pairs(tree: Any) -> list[tuple[str, str]]:
-    """Flat facts of a card or a level; what is nested or long is left to the files."""
-    if not isinstance(tree, Mapping):
-        return [("name", str(tree))] if tree else []
-    return [
-        (words.spaced(str(k)), str(v))
-        for k, v in tree.items()
-        if isinstance(v, (str, int, float)) and len(str(v)) < 400
-    ]
-
-
-def _when(iso: Any) -> str:
-    return str(iso).replace("T", " ").replace("+00:00", " UTC") if iso else ""

@@ -1,0 +1,141 @@
+"""What failed, what it cost, where it comes from: the accounts of a campaign as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+from materia.record import CampaignRecord, JobRecord, PickState
+from materia.report import _words as words
+
+
+def failures(record: CampaignRecord) -> list[dict[str, Any]]:
+    """Failed calculations, and picks that failed without one."""
+    found: list[dict[str, Any]] = [
+        {
+            "name": job.name,
+            "kind": words.spaced(job.outcome.kind.value),
+            "reason": words.spaced(job.outcome.reason),
+            "message": job.outcome.message,
+            "attempts": job.attempts,
+            "retryable": job.outcome.retryable,
+            "time": words.duration(job.outcome.wall_s),
+        }
+        for job in record.jobs
+        if job.outcome is not None and not job.outcome.ok
+    ]
+    named = {str(f["name"]).rsplit("/", 1)[0] for f in found}
+    nothing = {"kind": "failed", "message": "", "attempts": "–", "retryable": False, "time": "–"}
+    found += [
+        {**nothing, "name": p.candidate_id, "reason": words.reason(p.reason)}
+        for r in record.rounds
+        for p in r.picks
+        if p.state is PickState.FAILED and p.candidate_id not in named
+    ]
+    return found
+
+
+def jobs(record: CampaignRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": job.name,
+            "key": job.key,
+            "state": job.state,
+            "attempts": job.attempts,
+            "atoms": words.count(job.features.get("n_atoms")),
+            "estimate": words.duration(job.features["estimate_s"]) if "estimate_s" in job.features else "–",
+            "cpu": words.duration(job.outcome.cpu_s) if job.outcome else "–",
+            "wall": words.duration(job.outcome.wall_s) if job.outcome else "–",
+        }
+        for job in record.jobs
+    ]
+
+
+def steps(record: CampaignRecord) -> list[dict[str, str]]:
+    """Predicted and used CPU time by recipe, over the jobs that ended."""
+    groups: dict[str, list[JobRecord]] = {}
+    for job in record.jobs:
+        if job.outcome is not None:
+            groups.setdefault(job.name.rsplit("/", 1)[-1], []).append(job)
+    found = []
+    for name, jobs in groups.items():
+        predicted = [j.features["estimate_s"] for j in jobs if "estimate_s" in j.features]
+        used = [j.outcome.cpu_s for j in jobs if j.outcome is not None]
+        found.append(
+            {
+                "name": name,
+                "n": words.count(len(jobs)),
+                "predicted": words.duration(median(predicted)) if predicted else "–",
+                "used": words.duration(median(used)),
+                "total": words.duration(sum(used)),
+            }
+        )
+    return found
+
+
+def job_totals(record: CampaignRecord) -> dict[str, str]:
+    done = [j.outcome for j in record.jobs if j.outcome is not None]
+    failed = sum(o.cpu_s for o in done if not o.ok)
+    cpu = sum(o.cpu_s for o in done)
+    return {
+        "n": words.count(len(record.jobs)),
+        "core_hours": f"{cpu / 3600:.2f}",
+        "node_hours": f"{sum(o.wall_s for o in done) / 3600:.2f}",
+        "failed_share": f"{100 * failed / cpu:.0f} %" if cpu else "–",
+        "again": words.count(sum(max(0, j.attempts - 1) for j in record.jobs)),
+    }
+
+
+def dataset(record: CampaignRecord) -> dict[str, Any]:
+    card = record.dataset.get("card", {})
+    plain = {k: v for k, v in card.items() if isinstance(v, (str, int, float)) and k not in ("name", "digest")}
+    return {
+        "name": record.dataset.get("name", ""),
+        "n": words.count(record.dataset.get("n")),
+        "digest": record.dataset.get("digest", ""),
+        "card": pairs(plain),
+    }
+
+
+def models(record: CampaignRecord) -> list[dict[str, str]]:
+    found = []
+    for place, card in enumerate(record.models, start=1):
+        text = "; ".join(
+            f"{words.title(q)} {words.number(v.get('mae'), decimals=3)} {words.unit(q)}"
+            for q, v in card.get("validation", {}).items()
+        )
+        found.append(
+            {
+                "number": str(place),
+                "n": words.count(card.get("n_train")),
+                "mae": text,
+                "digest": str(card.get("weights_sha256") or card.get("data_digest", "")),
+            }
+        )
+    return found
+
+
+def digests(record: CampaignRecord) -> list[tuple[str, str]]:
+    found = {"pool": record.pool.get("hash", ""), "training data": record.dataset.get("digest", "")}
+    level = record.meta.get("level", {})
+    if isinstance(level, Mapping):
+        found["level"] = level.get("hash", "")
+    inner = {**record.settings.get("digests", {}), **record.meta.get("digests", {})}
+    found |= {str(k): v for k, v in inner.items() if k not in ("pool", "dataset", "level")}
+    return [(k, str(v)) for k, v in found.items() if v]
+
+
+def pairs(tree: Any) -> list[tuple[str, str]]:
+    """Flat facts of a card or a level; what is nested or long is left to the files."""
+    if not isinstance(tree, Mapping):
+        return [("name", str(tree))] if tree else []
+    return [
+        (words.spaced(str(k)), str(v))
+        for k, v in tree.items()
+        if isinstance(v, (str, int, float)) and len(str(v)) < 400
+    ]
+
+
+def when(iso: Any) -> str:
+    return str(iso).replace("T", " ").replace("+00:00", " UTC") if iso else ""
