@@ -1,6 +1,6 @@
 """Train the shipped weights on published Materials Project data.
 
-    python experiments/pretrain/run.py --data FOLDER [--out data/weights/base] [--members 2] [--epochs 30]
+    python experiments/pretrain/run.py --data FOLDER [--out data/weights/base] [--members 2] [--epochs 20]
 
 FOLDER holds ``mp_20_biternary/mp_20_biternary.jsonl.gz`` and ``multifidelity_gaps/multifidelity_gaps.jsonl.gz``
 (one record a line: id, structure, targets). Rows are joined by Materials Project id. Every reduced formula
@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "data/weights/base")
     parser.add_argument("--exclude", type=Path, default=HERE.parent / "dataset_formulas.txt")
     parser.add_argument("--members", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--max-atoms", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--max-atoms", type=int, default=10)
     args = parser.parse_args()
 
     exclude = {normal(line.strip()) for line in args.exclude.read_text().splitlines() if line.strip()}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from materia import __version__
+from materia._version import __version__
 from materia.surrogate._calibration import Calibration, cross_coverage
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._example import Example, data_digest, target_matrix

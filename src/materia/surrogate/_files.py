@@ -36,7 +36,7 @@ def write_model(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _publish(folder / WEIGHTS, data)
-        _publish(folder / CARD, (json.dumps(full, indent=1, allow_nan=False) + "\n").encode())
+        _publish(folder / CARD, _one_key_a_line(full).encode())
     except OSError as error:
         raise StorageError(
             f"the model cannot be written: {error.strerror or error}",
@@ -109,6 +109,12 @@ def read_card(folder: Path) -> dict[str, Any]:
             remedy="retrain the model or install the version of materia that wrote it",
         )
     return dict(card)
+
+
+def _one_key_a_line(card: Mapping[str, Any]) -> str:
+    """JSON that people can read and ``diff`` can compare, without a line for every number."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in card.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _publish(path: Path, data: bytes) -> None:

@@ -167,6 +167,8 @@ class GraphStore:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All structures, similar numbers of neighbours together so that little is padded."""
+        if len(self) == 0:
+            return
         for rows in torch.argsort(self.largest_degree(), stable=True).split(size):  # type: ignore[no-untyped-call]
             yield self.batch(rows)
 

@@ -46,6 +46,8 @@ class LatentIndex:
     def _nearest(self, points: NDArray[np.float32], skip: int = 0) -> Array:
         from sklearn.neighbors import NearestNeighbors
 
+        if len(points) == 0:
+            return np.zeros(0)
         k = min(NEIGHBOURS + skip, len(self.points))
         distances, _ = NearestNeighbors(n_neighbors=k).fit(self.points).kneighbors(points)
         return np.asarray(distances[:, min(skip, k - 1) :].mean(1), dtype=np.float64)

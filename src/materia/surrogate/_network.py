@@ -49,7 +49,7 @@ class ElementEmbedding(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """(N,) -> (N, C)."""
-        return self.learned(numbers) + self.tabulated(self.table[numbers])
+        return torch.add(self.learned(numbers), self.tabulated(self.table[numbers]))
 
 
 class Interaction(nn.Module):
@@ -84,7 +84,7 @@ class Interaction(nn.Module):
         """
         n, k = neighbour.shape
         sender, receiver = self.ends(h).split(self.channels, dim=-1)
-        sent = sender[neighbour.reshape(-1)].view(n, k, -1)
+        sent = sender[neighbour.reshape(-1)].view(n, k, self.channels)
         message = functional.silu(self.gate(basis) + sent + receiver[:, None])
         radial = self.weights(basis).split(self.channels, dim=-1)
         new, other = [], []

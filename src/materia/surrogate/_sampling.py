@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from materia.surrogate._graph import Batch, GraphStore
 
-_WINDOW = 12  # batches among which structures are sorted by size: little padding, still well shuffled
+_WINDOW = 8  # batches among which structures are sorted by size: little padding, still well shuffled
+_NOISE = 0.3  # of the logarithm of the size when sorting: no two epochs have the same batches
 
 
 class BucketSampler(Sampler[list[int]]):
@@ -37,7 +38,9 @@ class BucketSampler(Sampler[list[int]]):
         rows = self.rows[torch.randperm(len(self.rows), generator=generator)]
         batches: list[Tensor] = []
         for window in rows.split(self.batch_size * _WINDOW):  # type: ignore[no-untyped-call]
-            batches += window[torch.argsort(self.sizes[window], stable=True)].split(self.batch_size)
+            noise = _NOISE * torch.randn(len(window), generator=generator)
+            key = torch.log(self.sizes[window].clamp(min=1)) + noise
+            batches += window[torch.argsort(key, stable=True)].split(self.batch_size)
         for i in torch.randperm(len(batches), generator=generator).tolist():
             yield batches[i].tolist()
 

@@ -125,6 +125,10 @@ class _Watcher(Callback):  # type: ignore[misc]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
+        if self.checkpoint is not None and epoch % self.every == 0:
+            partial = self.checkpoint.with_suffix(".partial")
+            trainer.save_checkpoint(partial)
+            partial.replace(self.checkpoint)
         if self.logger is not None:
             self.logger({k: float(v) for k, v in trainer.callback_metrics.items()}, epoch)
         if self.progress is not None:
@@ -133,14 +137,6 @@ class _Watcher(Callback):  # type: ignore[misc]
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.progress is not None:
             self.progress(module.settings.epochs)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        # at the start of an epoch, Lightning's loops count the one before as finished
-        epoch = trainer.current_epoch
-        if self.checkpoint is not None and epoch and epoch % self.every == 0:
-            partial = self.checkpoint.with_suffix(".partial")
-            trainer.save_checkpoint(partial)
-            partial.replace(self.checkpoint)
 
 
 def train_member(
