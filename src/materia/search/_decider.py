@@ -85,6 +85,7 @@ class Decider:
             exclude=exclude,
             lock=f"{path}.ask",
         )
+        self._given: tuple[object, ...] = (None,) * 5
         losses = tuple(o.quantity for o in conditions.objectives)
         self.study = open_study(Path(path), study_name, losses, self.sampler)
 
@@ -93,7 +94,7 @@ class Decider:
         round_: int,
         slot: int,
         *,
-        beliefs: Beliefs,
+        beliefs: Beliefs | None,
         embedding: np.ndarray | None = None,
         eligible: np.ndarray | None = None,
         taken: AbstractSet[int] = frozenset(),
@@ -104,7 +105,7 @@ class Decider:
         """The next candidate, reserved by a running trial. Asked again for the same place, the same decision.
 
         Args:
-            beliefs: about all n candidates, as of the start of the round.
+            beliefs: about all n candidates, as of the start of the round; without them only ``random`` can choose.
             embedding: (n, d).
             eligible: (n,) bool.
             taken: rows never to be chosen (labelled since, vetoed).
@@ -116,11 +117,15 @@ class Decider:
             PoolExhaustedError: nothing is left to choose; no trial is created.
             SearchError: arguments that do not fit the pool.
         """
-        view = PoolView(len(self.ids), self.conditions, beliefs, eligible, embedding, self.groups, cost, success)
+        given = (beliefs, eligible, embedding, cost, success)
+        if any(new is not old for new, old in zip(given, self._given, strict=True)):  # a round's slots share one
+            self.sampler.view = PoolView(
+                len(self.ids), self.conditions, beliefs, eligible, embedding, self.groups, cost, success
+            )
+            self._given = given
         with self.sampler.reserving():
             if (before := self._decided(round_, slot)) is not None:
                 return before
-            self.sampler.view = view
             with self.sampler.at(round_, slot, taken=taken, pending=pending):
                 _, funnel = self.sampler.require_free(self.study)
                 trial, index = reserving_ask(self.study)
