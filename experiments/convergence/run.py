@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from ase.build import bulk
 
+from materia.crystal import Crystal
 from materia.simulation import STANDARD, engine
 
 COMPOUNDS = {
@@ -38,7 +39,7 @@ def point(name: str, cutoff: float, density: float) -> dict[str, float]:
     level = STANDARD.model_copy(update={"cutoff_ev": cutoff, "kpoint_density": density})
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        atoms.calc = engine("gpaw").calculator(level, Path(folder) / "scf.txt")
+        atoms.calc = engine("gpaw").calculator(Crystal.from_ase(atoms), level, Path(folder) / "scf.txt")
         energy = atoms.get_potential_energy() / len(atoms)
         pressure = -float(np.mean(atoms.get_stress()[:3])) * EV_PER_A3_IN_GPA
         occupied = round(atoms.calc.get_number_of_electrons()) // 2

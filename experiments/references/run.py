@@ -16,7 +16,6 @@ from pathlib import Path
 
 from structures import references
 
-from materia.crystal import Crystal
 from materia.simulation import STANDARD, level_hash, make_job
 
 

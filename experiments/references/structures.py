@@ -41,7 +41,8 @@ def references() -> Iterator[tuple[str, str, str, Crystal]]:
             yield element, structure, "relax", Crystal.from_ase(bulk(element, structure, a=a))
     for element, (a, c) in HCP.items():
         yield element, "hcp", "relax", Crystal.from_ase(bulk(element, "hcp", a=a, c=c))
-    yield "In", "bct", "relax", Crystal.from_ase(bulk("In", "bct", a=3.29, c=5.06))
+    indium = Atoms("In2", scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5)], cell=(3.29, 3.29, 5.06), pbc=True)
+    yield "In", "bct", "relax", Crystal.from_ase(indium)
     for element, (a, c, z) in A7.items():
         atoms = crystal([element], [(0, 0, z)], spacegroup=166, cellpar=[a, a, c, 90, 90, 120], primitive_cell=True)
         yield element, "A7", "relax", Crystal.from_ase(atoms)

@@ -69,7 +69,7 @@ def test_killed_at_lines_of_the_submit_path(tmp_path: Path) -> None:
     assert _campaigns_killed_at(tmp_path, stride=47) >= 4
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_killed_at_every_line_of_the_submit_path(tmp_path: Path) -> None:
     assert _campaigns_killed_at(tmp_path, stride=1) >= 200

@@ -7,7 +7,7 @@ from ase.build import bulk
 from materia.crystal import Crystal
 from materia.errors import ConfigError, EngineError
 from materia.simulation import ROUGH, STANDARD, cost_features, estimate_seconds, make_job
-from materia.simulation._cost import grid_size, irreducible_kpoints
+from materia.simulation._kpoints import grid_size, irreducible_kpoints
 
 pytestmark = pytest.mark.gpaw
 pytest.importorskip("gpaw_data", reason="the PAW datasets of GPAW are not installed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from materia.campaign._folder import Campaign
 from materia.campaign._labels import labels_from
 from materia.compute import Ledger
@@ -44,7 +46,7 @@ def climbed_labels(
     return labels_from(structure, level, results, references)
 
 
-def dataset_store(dataset: Dataset):  # type: ignore[no-untyped-def]
+def dataset_store(dataset: Dataset) -> Callable[[str], Outcome | None]:
     """A store of finished jobs: what the dataset holds is never computed again."""
 
     def look_up(key: str) -> Outcome | None:

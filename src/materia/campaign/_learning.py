@@ -100,12 +100,12 @@ def _examples(campaign: Campaign) -> list[Any]:
 
     known: dict[str, Any] = {}
     for entry in campaign.dataset.computed:
-        known[entry.id] = Example(entry.initial, _learnable(entry.values()), entry.formula)
+        known[f"dataset/{entry.id}"] = Example(entry.initial, _learnable(entry.values()), entry.formula)
     for row in campaign.database.picks():
         if row.pick.state is PickState.COMPUTED:
             crystal = campaign.pool.crystal(row.pick.candidate_index)
             values = {label.quantity: label.value for label in row.pick.labels}
-            known[row.pick.candidate_id] = Example(crystal, _learnable(values), crystal.formula)
+            known[f"pick/{row.pick.candidate_id}"] = Example(crystal, _learnable(values), crystal.formula)
     return [known[key] for key in sorted(known) if known[key].targets]
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from materia import __version__
+from materia._version import __version__
 from materia.cli import campaign, data, machine
 from materia.cli._output import fail
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from materia.crystal import Crystal
+from materia.simulation._kpoints import irreducible_kpoints
 from materia.simulation._levels import Level
 
 HARTREE_BOHR = 27.211386 * 0.529177**2  # eV Å²: kinetic energy is HARTREE_BOHR/2 k²
@@ -19,23 +18,6 @@ _FIXED_S = 2.0
 _PER_TRANSFORM = 2.4e-7
 _PER_ALGEBRA = 1.0e-9
 _SELF_CONSISTENCIES = {"relax": 6.0, "gap": 2.5, "static": 1.0, "molecule": 8.0}
-
-
-def grid_size(crystal: Crystal, density: float) -> tuple[int, int, int]:
-    """Even k-points along each reciprocal vector, as ASE counts them from a density in 1/Å (2π included)."""
-    reciprocal = 2 * math.pi * np.linalg.inv(crystal.lattice).T
-    sizes = (max(1, 2 * math.ceil(np.linalg.norm(b) * density / 2)) for b in reciprocal)
-    a, b, c = sizes
-    return a, b, c
-
-
-def irreducible_kpoints(crystal: Crystal, density: float) -> int:
-    """Points of the Gamma-centred even grid left by symmetry and time reversal."""
-    import spglib
-
-    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    mapping, _ = spglib.get_ir_reciprocal_mesh(grid_size(crystal, density), cell, symprec=1e-3)
-    return len(np.unique(mapping))
 
 
 def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str, float]:
@@ -55,3 +37,10 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
     waves, kpoints = features["n_planewaves"], features["n_kpoints"]
     once = _FIXED_S + kpoints * (_PER_TRANSFORM * bands * waves * math.log(waves) + _PER_ALGEBRA * bands**2 * waves)
     return _SELF_CONSISTENCIES[recipe_name] * once
+
+
+def estimate_memory_mb(features: Mapping[str, float]) -> int:
+    """Memory to ask for, MB: the program, and four copies of all wave functions at 16 bytes a coefficient."""
+    bands = features["n_electrons"] / 2 + 4
+    coefficients = bands * features["n_planewaves"] * features["n_kpoints"]
+    return 1500 + math.ceil(4 * 16 * coefficients / 1e6)

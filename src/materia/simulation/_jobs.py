@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from typing import Any
 
 from materia.crystal import Crystal, structure_hash
 from materia.record import JobSpec, Resources
-from materia.simulation._cost import cost_features, estimate_seconds
+from materia.simulation._cost import cost_features, estimate_memory_mb, estimate_seconds
 from materia.simulation._levels import Level, level_hash
 from materia.simulation.engines import engine
 from materia.simulation.recipes import recipe
@@ -48,9 +47,9 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
     }
     return JobSpec(
         key=key,
-        argv=(sys.executable, "-m", "materia.simulation.worker"),
+        argv=("python", "-m", "materia.simulation.worker"),
         payload=payload,
         features={**features, "estimate_s": seconds},
-        resources=Resources(1, 2000, max(MIN_WALLTIME_S, int(WALLTIME_FACTOR * seconds))),
+        resources=Resources(1, estimate_memory_mb(features), max(MIN_WALLTIME_S, int(WALLTIME_FACTOR * seconds))),
         name=name or f"{crystal.formula}/{recipe_name}",
     )

@@ -48,7 +48,7 @@ STANDARD = Level(
 # Only for trying things out: two-atom cells in a second or two, energies not comparable to ``standard``.
 ROUGH = Level(
     name="rough",
-    cutoff_ev=340.0,
+    cutoff_ev=350.0,
     kpoint_density=1.6,
     path_density=2.0,
     smearing_ev=0.05,

@@ -78,7 +78,7 @@ class Engine(Protocol):
         """Valence electrons in the cell with this engine's pseudopotentials."""
         ...
 
-    def calculator(self, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
+    def calculator(self, crystal: Crystal, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
         """An ASE calculator at that level; ``remedy`` is "" or what :meth:`remedy` named."""
         ...
 

@@ -18,6 +18,7 @@ import numpy as np
 from materia.crystal import Crystal
 from materia.errors import EngineError
 from materia.simulation._failures import Failure, Reason
+from materia.simulation._kpoints import grid_size
 from materia.simulation._levels import Level
 from materia.simulation.engines._protocol import Bands, Capabilities
 
@@ -82,13 +83,13 @@ class GPAWEngine:
     def n_electrons(self, crystal: Crystal, level: Level) -> int:
         return sum(n * _setup(element, level.xc)[1] for element, n in crystal.composition.items())
 
-    def calculator(self, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
+    def calculator(self, crystal: Crystal, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
         from gpaw import GPAW, PW, FermiDirac, Mixer
 
         settings: dict[str, Any] = {
             "mode": PW(level.cutoff_ev),
             "xc": level.xc,
-            "kpts": {"density": level.kpoint_density, "gamma": True, "even": True},
+            "kpts": {"size": grid_size(crystal, level.kpoint_density), "gamma": True},
             "occupations": FermiDirac(level.smearing_ev),
             "spinpol": False,
             "txt": str(log),

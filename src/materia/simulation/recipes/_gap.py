@@ -19,7 +19,7 @@ def gap(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: st
         ``energy_per_atom`` (eV) and everything of :func:`gap_from_bands`.
     """
     atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(level, folder / "scf.txt", remedy=remedy)
+    atoms.calc = engine.calculator(crystal, level, folder / "scf.txt", remedy=remedy)
     energy = float(atoms.get_potential_energy())
     bands = engine.bands(atoms, level, folder / "bands.txt")
     return {"energy_per_atom": energy / len(atoms), **gap_from_bands(bands)}

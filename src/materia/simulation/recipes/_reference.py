@@ -22,7 +22,7 @@ def static(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy:
         ``energy_per_atom`` (eV), ``volume_per_atom`` (Å³).
     """
     atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(level, folder / "scf.txt", remedy=remedy)
+    atoms.calc = engine.calculator(crystal, level, folder / "scf.txt", remedy=remedy)
     return {
         "energy_per_atom": float(atoms.get_potential_energy()) / len(atoms),
         "volume_per_atom": crystal.volume / crystal.n_atoms,
@@ -45,7 +45,9 @@ def molecule(crystal: Crystal, level: Level, engine: Engine, folder: Path, remed
     spin: dict[str, Any] = {"spinpol": unpaired > 0}
     if unpaired:
         atoms.set_initial_magnetic_moments([unpaired / len(atoms)] * len(atoms))
-    atoms.calc = engine.calculator(level, folder / "relax.txt", remedy=remedy, kpts={"size": (1, 1, 1)}, **spin)
+    atoms.calc = engine.calculator(
+        crystal, level, folder / "relax.txt", remedy=remedy, kpts={"size": (1, 1, 1)}, **spin
+    )
     optimiser = BFGS(atoms, logfile=str(folder / "relax.log"))
     if not optimiser.run(fmax=level.force_tolerance, steps=60):
         raise Failure(Reason.RELAXATION_UNFINISHED, "60 steps did not relax the molecule")

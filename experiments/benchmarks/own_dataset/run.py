@@ -1,0 +1,169 @@
+"""The surrogate on the project's own dataset: network, composition-only forest, mean.
+
+    python experiments/benchmarks/own_dataset/run.py [--repeats 3] [--folds 5] [--pretrained base|none] [--quick]
+
+Repeated cross-validation in which no formula is on both sides. All models see the structure before
+relaxation and predict the label of the relaxed one. The last line printed is the result as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
+
+from materia.data import Dataset
+from materia.quantities import FORMATION_ENERGY, GAP_PBE
+from materia.resources import resource
+from materia.surrogate import Example, SurrogateSettings, element_features, train
+
+TARGETS = (FORMATION_ENERGY, GAP_PBE)
+Array = np.ndarray
+
+
+def load_examples(folder: Path) -> list[Example]:
+    """Every computed entry that has at least one of the targets."""
+    rows = []
+    for entry in Dataset.load(folder).computed:
+        known = {name: value for name, value in entry.values().items() if name in TARGETS}
+        if known:
+            rows.append(Example(entry.initial, known, entry.formula))
+    return rows
+
+
+def composition_features(examples: Sequence[Example]) -> Array:
+    """(n, 112): mean, spread, least, greatest and range of 22 tabulated features, and two norms of the fractions."""
+    table = element_features().numpy()
+    rows = []
+    for example in examples:
+        numbers, counts = np.unique(example.crystal.numbers, return_counts=True)
+        share, values = counts / counts.sum(), table[numbers]
+        mean = share @ values
+        spread = np.sqrt(share @ (values - mean) ** 2)
+        low, high = values.min(0), values.max(0)
+        norms = [np.linalg.norm(share), float(len(share))]
+        rows.append(np.concatenate([mean, spread, low, high, high - low, norms]))
+    return np.array(rows)
+
+
+def truth(examples: Sequence[Example], name: str) -> Array:
+    return np.array([e.targets.get(name, np.nan) for e in examples])
+
+
+def fold_of(groups: Sequence[str], folds: int, seed: int) -> Array:
+    """(n,) fold of each row; formulas dealt out at random."""
+    names = sorted(set(groups))
+    order = np.random.default_rng(seed).permutation(len(names))
+    home = {names[i]: place % folds for place, i in enumerate(order)}
+    return np.array([home[g] for g in groups])
+
+
+def forest(x: Array, y: Array, x_test: Array, seed: int) -> Array:
+    known = ~np.isnan(y)
+    model = ExtraTreesRegressor(n_estimators=500, random_state=seed, n_jobs=1)
+    return np.asarray(model.fit(x[known], y[known]).predict(x_test))
+
+
+def bootstrap(difference: dict[str, float], draws: int = 5000, seed: int = 0) -> dict[str, float]:
+    """Mean of per-formula differences with a 95 % interval over formulas."""
+    values = np.array(list(difference.values()))
+    sample = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    low, high = np.quantile(values[sample].mean(1), [0.025, 0.975])
+    return {"mean": round(float(values.mean()), 5), "low": round(float(low), 5), "high": round(float(high), 5)}
+
+
+def per_formula(errors: Array, examples: Sequence[Example]) -> dict[str, float]:
+    """Mean of the known errors (n,) of each formula."""
+    found: dict[str, list[float]] = {}
+    for error, example in zip(errors, examples, strict=True):
+        if not np.isnan(error):
+            found.setdefault(example.group, []).append(float(error))
+    return {group: float(np.mean(values)) for group, values in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=None, help="dataset folder (default: the shipped one)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--pretrained", default="base", help="'base', a model folder, or 'none'")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="within a minute: one repeat, three folds, two members")
+    args = parser.parse_args()
+    started = time.perf_counter()
+
+    data = args.data or resource("data/dataset")
+    examples = load_examples(data)
+    settings = SurrogateSettings(pretrained=None if args.pretrained == "none" else args.pretrained)
+    repeats, folds = args.repeats, args.folds
+    if args.quick:
+        repeats, folds = 1, 3
+        settings = settings.model_copy(update={"members": 2, "epochs": max(5, settings.epochs // 2)})
+
+    features = composition_features(examples)
+    labels = {name: truth(examples, name) for name in TARGETS}
+    groups = [e.group for e in examples]
+    shape = (repeats, len(examples))
+    error = {(m, t): np.full(shape, np.nan) for m in ("network", "composition", "mean") for t in TARGETS}
+    inside = {t: np.full(shape, np.nan) for t in TARGETS}
+    for repeat in range(repeats):
+        fold = fold_of(groups, folds, args.seed + repeat)
+        for k in range(folds):
+            train_rows, test_rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+            with tempfile.TemporaryDirectory() as folder:
+                model = train(
+                    [examples[i] for i in train_rows],
+                    targets=TARGETS,
+                    settings=settings,
+                    folder=folder,
+                    seed=args.seed + 100 * repeat + k,
+                    progress=False,
+                )
+            predicted = model.predict([examples[i].crystal for i in test_rows])
+            for name in TARGETS:
+                y = labels[name]
+                mean, std = predicted.column(name)
+                trees = forest(features[train_rows], y[train_rows], features[test_rows], args.seed + repeat)
+                error["network", name][repeat, test_rows] = np.abs(mean - y[test_rows])
+                error["composition", name][repeat, test_rows] = np.abs(trees - y[test_rows])
+                error["mean", name][repeat, test_rows] = np.abs(np.nanmean(y[train_rows]) - y[test_rows])
+                inside[name][repeat, test_rows] = np.where(
+                    np.isnan(y[test_rows]), np.nan, np.abs(mean - y[test_rows]) <= 1.645 * std
+                )
+            print(f"repeat {repeat} fold {k}: {time.perf_counter() - started:.0f} s", flush=True)
+
+    result: dict[str, object] = {}
+    for name in TARGETS:
+        network, composition, mean_error = (error[m, name].mean(0) for m in ("network", "composition", "mean"))
+        formulas = {m: per_formula(e, examples) for m, e in (("n", network), ("c", composition), ("m", mean_error))}
+        result[name] = {
+            "mae": round(float(np.nanmean(network)), 5),
+            "mae_mean": round(float(np.nanmean(mean_error)), 5),
+            "mae_composition": round(float(np.nanmean(composition)), 5),
+            "n": int((~np.isnan(labels[name])).sum()),
+            "n_formulas": len(formulas["n"]),
+            "median_error": round(float(np.nanmedian(network)), 5),
+            "coverage_90": round(float(np.nanmean(inside[name])), 4),
+            "difference_to_composition": bootstrap({g: formulas["n"][g] - formulas["c"][g] for g in formulas["n"]}),
+            "difference_to_mean": bootstrap({g: formulas["n"][g] - formulas["m"][g] for g in formulas["n"]}),
+        }
+    result["protocol"] = {
+        "repeats": repeats,
+        "folds": folds,
+        "pretrained": args.pretrained,
+        "dataset": json.loads((Path(data) / "card.json").read_text())["digest"],
+        "members": settings.members,
+        "epochs": settings.epochs,
+        "seconds": round(time.perf_counter() - started),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

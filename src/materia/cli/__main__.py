@@ -1,0 +1,5 @@
+"""``python -m materia.cli``: the command line without the installed script."""
+
+from materia.cli import main
+
+main()
