@@ -85,11 +85,8 @@ def test_figures_say_what_they_show(tmp_path: Path) -> None:
     figures = [a for a in page.of("svg") if "plot" in (a.get("class") or "")]
     assert len(figures) >= 8
     assert all(len(a.get("aria-label") or "") > 20 for a in figures)
-    assert all(
-        "aria-hidden" in a
-        for a in page.of("svg")
-        if a not in figures and "strip" in a["class"] and a.get("aria-hidden")
-    )
+    strips = [a for a in page.of("svg") if a["class"] == "strip"]
+    assert sum("aria-hidden" not in a for a in strips) == 1  # the one in the legend, whose paragraph is hidden
 
 
 def test_size_stays_small(tmp_path: Path) -> None:
@@ -102,7 +99,6 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     record = replace(record, name=EVIL, settings=settings, meta={**record.meta, "level": {"name": EVIL}})
     text, page = _read(record, tmp_path)
     assert "alert('x')</script>" not in text
-    assert "49" not in page.rows[0]
     assert len(page.of("script")) == 3
     data = re.search(r'id="page-data">(.*?)</script>', text, re.DOTALL)
     assert data is not None

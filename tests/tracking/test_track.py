@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -195,3 +196,16 @@ def test_switched_off_writes_nothing(tmp_path: Path) -> None:
     record = make_record(tmp_path / "run", n_rounds=1)
     assert track(record, TrackingSettings(enabled=False)).run_id == ""
     assert not (record.folder / "mlflow.db").exists()
+
+
+def test_a_copied_folder_keeps_to_itself(record: CampaignRecord, tmp_path: Path) -> None:
+    first = track(record)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    second = track(replace(record, folder=tmp_path / "copy"))
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+    client = MlflowClient(second.uri)
+    assert client.get_run(second.run_id).info.artifact_uri.startswith((tmp_path / "copy").as_uri())
+    mine, theirs = _snapshot(client), _snapshot(MlflowClient(first.uri))
+    assert mine == theirs
+    assert (tmp_path / "copy" / "mlflow-before-move.db").is_file()

@@ -100,7 +100,7 @@ def dataset(record: CampaignRecord) -> dict[str, Any]:
 
 def models(record: CampaignRecord) -> list[dict[str, str]]:
     found = []
-    for place, card in enumerate(record.models, start=1):
+    for place, card in enumerate(record.models):
         text = "; ".join(
             f"{words.title(q)} {words.number(v.get('mae'), decimals=3)} {words.unit(q)}"
             for q, v in card.get("validation", {}).items()

@@ -69,7 +69,7 @@ def objective_plane(record: CampaignRecord) -> Markup:
 
 def _draw_pick(plot: Plot, pick: Pick, row: Mapping[str, Any] | None, axes: tuple[str, str], colour: str) -> None:
     before, after = _believed(pick, *axes), _computed(row, *axes)
-    name = f"{pick.candidate_id}, round {pick.round + 1}"
+    name = f"{pick.candidate_id}, round {pick.round}"
     if before is not None and after is not None:
         plot.line([before, after], "move", colour)
     if before is not None:
@@ -105,12 +105,12 @@ def rounds_figure(record: CampaignRecord) -> Markup:
         good = sum(p.state is PickState.COMPUTED and p.candidate_id in hits for p in r.picks)
         computed = sum(p.state is PickState.COMPUTED for p in r.picks)
         failed = sum(p.state is PickState.FAILED for p in r.picks)
-        tallies.append((r.number + 1, good, computed - good, failed, len(r.picks) - computed - failed))
+        tallies.append((r.number, good, computed - good, failed, len(r.picks) - computed - failed))
     running = np.cumsum([t[1] for t in tallies])
     top = max(max(sum(t[1:]) for t in tallies), int(running[-1]), 1)
     words = "; ".join(f"round {t[0]}: {t[1]} hits of {sum(t[1:])}" for t in tallies)
     plot = Plot(
-        (0.4, len(tallies) + 0.6),
+        (-0.6, len(tallies) - 0.4),
         (0, top * 1.1),
         "Round",
         "Candidates",
@@ -122,28 +122,28 @@ def rounds_figure(record: CampaignRecord) -> Markup:
         low = 0
         for kind, size in zip(kinds, parts, strict=True):
             if size:
-                plot.bar(place + 1, low, low + size, 0.56, kind, f"round {n}: {size} {kind}")
+                plot.bar(place, low, low + size, 0.56, kind, f"round {n}: {size} {kind}")
             low += size
-    plot.line([(i + 1, float(v)) for i, v in enumerate(running)], "total")
+    plot.line([(i, float(v)) for i, v in enumerate(running)], "total")
     for i, v in enumerate(running):
-        plot.dot(i + 1, float(v), css="dot total", radius=3.4, tip=f"{v} hits so far")
+        plot.dot(i, float(v), css="dot total", radius=3.4, tip=f"{v} hits so far")
     return plot.svg()
 
 
 def learning_figure(record: CampaignRecord, quantity: str) -> Markup:
     """Out-of-fold error of each round's surrogate, and how far off it was on the picks it led to."""
-    errors = [(n, c.get("validation", {}).get(quantity, {}).get("mae")) for n, c in enumerate(record.models, start=1)]
+    errors = [(n, c.get("validation", {}).get(quantity, {}).get("mae")) for n, c in enumerate(record.models)]
     fold = [(float(n), float(v)) for n, v in errors if v is not None]
     on_picks = []
     for r in record.rounds:
         found = [abs(a - b) for a, b, n in pick_errors(record, quantity) if n == r.number]
         if found:
-            on_picks.append((r.number + 1.0, float(np.mean(found))))
+            on_picks.append((float(r.number), float(np.mean(found))))
     if len(fold) < 2:
         return Markup()
     top = max(v for _, v in [*fold, *on_picks])
     plot = Plot(
-        (0.6, max(n for n, _ in [*fold, *on_picks]) + 0.4),
+        (-0.4, max(n for n, _ in [*fold, *on_picks]) + 0.4),
         (0, top * 1.12),
         "Round",
         f"Mean absolute error ({unit(quantity)})" if unit(quantity) else "Mean absolute error",
@@ -330,7 +330,7 @@ def pool_map(
         inside = place and plot.x[0] <= place[0] <= plot.x[1] and plot.y[0] <= place[1] <= plot.y[1]
         if place and inside and row["status"] == "computed" and row["round"] is not None:
             colour = round_colour(row["round"], len(record.rounds))
-            tip = f"{row['candidate_id']}, round {row['round'] + 1}: DFT"
+            tip = f"{row['candidate_id']}, round {row['round']}: DFT"
             plot.dot(*place, css="dot", colour=colour, radius=4.6, tip=tip, shape="diamond" if row["hit"] else "circle")
     return plot.svg()
 

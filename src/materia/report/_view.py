@@ -134,7 +134,7 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "hit": bool(r["hit"]),
                 "cells": cells,
                 "probability": r["probability"],
-                "round": None if r["round"] is None else r["round"] + 1,
+                "round": r["round"],
                 "reason": r.get("reason", ""),
             }
         )
@@ -188,7 +188,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "status": row["status"],
                 "hit": bool(row["hit"]),
                 "facts": lines,
-                "round": None if row["round"] is None else row["round"] + 1,
+                "round": row["round"],
                 "score": [] if pick is None else [[words.spaced(k), words.number(v)] for k, v in pick.score.items()],
                 "sources": []
                 if pick is None
@@ -236,7 +236,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
             )
         found.append(
             {
-                "number": r.number + 1,
+                "number": r.number,
                 "state": r.state,
                 "colour": round_colour(r.number, len(record.rounds)),
                 "n_labelled": r.n_labelled,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,11 +49,14 @@ def log_model(client: MlflowClient, experiment_id: str, run_id: str, key: str, s
         experiment_id, name="surrogate", source_run_id=run_id, tags=tags, model_type="materia-surrogate"
     )
     with tempfile.TemporaryDirectory(prefix="materia-") as folder:
-        path = Path(folder) / "model"
+        path, staged = Path(folder) / "model", Path(folder) / "surrogate"
+        staged.mkdir()
+        for name in spec.files:
+            shutil.copy(spec.folder / name, staged / name)
         mlflow.pyfunc.save_model(
             str(path),
             python_model=str(_SCRIPT),
-            artifacts={"surrogate": str(spec.folder)},
+            artifacts={"surrogate": str(staged)},
             signature=signature(spec.targets),
             pip_requirements=[f"materia=={__version__}"],
             mlflow_model=Model(run_id=run_id, model_id=model.model_id),

@@ -18,7 +18,8 @@ class SurrogateModel(PythonModel):  # type: ignore[misc]
 
         self.surrogate = Surrogate.load(Path(context.artifacts["surrogate"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        # without type hints: MLflow would take them for the schema, which the signature gives already
         import pandas as pd  # type: ignore[import-untyped]
 
         from materia.crystal import Crystal

@@ -15,7 +15,7 @@ import yaml
 
 from materia.record import CampaignRecord, JobRecord, Pick, PickState, Round, redacted
 from materia.tracking._figures import parity_figure, progress_figure
-from materia.tracking._spec import DatasetSpec, ModelSpec, RunSpec, flattened, folder_digest
+from materia.tracking._spec import DatasetSpec, ModelSpec, RunSpec, flattened
 
 Metrics = list[tuple[str, float, int]]
 
@@ -93,7 +93,7 @@ def training_runs(record: CampaignRecord, models: Literal["last", "all", "none"]
         targets = tuple(card.get("targets", ()))
         model = None
         if wanted and (folder / "weights.safetensors").is_file():
-            model = ModelSpec(folder, targets, folder_digest(folder))
+            model = ModelSpec(folder, targets)
         figures = {
             f"figures/parity_{quantity}.png": _draw_parity(quantity, parity)
             for quantity, parity in card.get("parity", {}).items()

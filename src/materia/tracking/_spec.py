@@ -38,12 +38,22 @@ class ModelSpec:
     Attributes:
         folder: holds ``weights.safetensors`` and ``card.json``.
         targets: quantities it predicts.
-        digest: hash of the folder's content.
+        files: what of the folder makes the model.
     """
 
     folder: Path
     targets: tuple[str, ...]
-    digest: str
+    files: tuple[str, ...] = ("weights.safetensors", "card.json")
+
+    @property
+    def digest(self) -> str:
+        """Hash of the files' names and content."""
+        digest = hashlib.sha256()
+        for name in self.files:
+            data = (self.folder / name).read_bytes()
+            digest.update(f"{name}\0{len(data)}\0".encode())
+            digest.update(data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -97,15 +107,6 @@ def _content_digest(content: FileContent) -> str:
         return "drawn"
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()
-
-
-def folder_digest(folder: Path) -> str:
-    """Hash of every file below ``folder``, by relative path and content."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

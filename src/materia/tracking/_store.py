@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +66,9 @@ class Store:
             return
         try:
             location = None if artifacts is None else artifacts.resolve().as_uri()
-            self.experiment_id = self.client.create_experiment(experiment, artifact_location=location)
+            # without its kind, MLflow's page takes the experiment for a language model's
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            self.experiment_id = self.client.create_experiment(experiment, location, tags)
         except MlflowException:  # another campaign made it meanwhile
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
@@ -189,3 +193,30 @@ def cut_key(key: str) -> str:
 def cut_value(value: str) -> str:
     """A parameter value every store accepts; the whole of it is in the settings file beside it."""
     return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
+
+
+def set_aside_if_moved(database: Path, experiment: str, artifacts: Path) -> bool:
+    """MLflow keeps absolute addresses: a store that was moved or copied would write to where it came from.
+
+    Such a store is renamed to ``mlflow-before-move.db``; everything in it is written anew from the record.
+
+    Args:
+        database: SQLite file.
+        experiment: name of the experiment.
+        artifacts: where its artifacts lie now.
+
+    Returns:
+        Whether it was.
+    """
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            query = "SELECT artifact_location FROM experiments WHERE name = ?"
+            row = connection.execute(query, (experiment,)).fetchone()
+    except sqlite3.DatabaseError:
+        return False  # MLflow says what is wrong with it
+    if row is None or row[0] == artifacts.resolve().as_uri():
+        return False
+    database.replace(database.with_name("mlflow-before-move.db"))
+    return True

@@ -49,8 +49,10 @@ def track(record: CampaignRecord, settings: TrackingSettings | None = None) -> T
     with quiet():
         from mlflow.exceptions import MlflowException
 
-        from materia.tracking._store import Store
+        from materia.tracking._store import Store, set_aside_if_moved
 
+        if settings.uri is None:
+            set_aside_if_moved(record.folder / "mlflow.db", experiment, record.folder / "mlartifacts")
         try:
             store = Store(uri, experiment, settings.artifacts(record.folder))
             parent_spec = campaign_run(record)
