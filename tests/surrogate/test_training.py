@@ -136,6 +136,18 @@ def test_warm_start_takes_trunk_and_heads(examples: list[Example], small: Surrog
         train(examples[:20], targets=TARGETS, settings=other, folder=tmp_path / "no", progress=False)
 
 
+@pytest.mark.parametrize(("precision", "stored"), [("64-true", torch.float64), ("bf16-mixed", torch.float32)])
+def test_other_precisions(
+    examples: list[Example], small: SurrogateSettings, tmp_path: Path, precision: str, stored: torch.dtype
+) -> None:
+    settings = small.model_copy(update={"members": 1, "precision": precision, "epochs": 2})
+    model = train(examples[:20], targets=TARGETS, settings=settings, folder=tmp_path, progress=False)
+    assert weights(tmp_path)["member.0.network.readout.score.weight"].dtype is stored
+    again = Surrogate.load(tmp_path).predict([e.crystal for e in examples[20:24]])
+    assert np.array_equal(again.mean, model.predict([e.crystal for e in examples[20:24]]).mean)
+    assert np.isfinite(again.mean).all()
+
+
 def test_early_stopping_watches_other_formulas(
     examples: list[Example], small: SurrogateSettings, tmp_path: Path
 ) -> None:

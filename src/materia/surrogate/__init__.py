@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia.surrogate._settings import SurrogateSettings
 
 if TYPE_CHECKING:
+    from materia.surrogate._elements import element_features
     from materia.surrogate._ensemble import train
     from materia.surrogate._example import Example
     from materia.surrogate._graph import Batch, GraphStore
@@ -26,6 +27,7 @@ _HOME = {
     "Network": "_network",
     "Predictions": "_predictions",
     "Surrogate": "_surrogate",
+    "element_features": "_elements",
     "from_pyg": "_pyg",
     "pyg_loader": "_pyg",
     "to_pyg": "_pyg",
@@ -40,6 +42,7 @@ __all__ = [
     "Predictions",
     "Surrogate",
     "SurrogateSettings",
+    "element_features",
     "from_pyg",
     "pyg_loader",
     "to_pyg",

@@ -6,8 +6,7 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from materia.surrogate._folds import grouped_folds
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
 from materia.surrogate._network import Network
+from materia.surrogate._progress import bar
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
 from materia.surrogate._surrogate import Member, Surrogate, features_of
@@ -87,7 +87,7 @@ def train(
     # wide enough for what strain brings into the cutoff (3 standard deviations)
     store = GraphStore.build([e.crystal for e in examples], settings.cutoff * (1 + 3 * settings.strain))
 
-    with threads(settings.threads), _bar(progress, settings) as report:
+    with threads(settings.threads), bar(progress, "training", settings.members * settings.epochs) as report:
         members = tuple(
             _train_one(k, store, labels, folds, names, settings, seed, source, work, logger, report)
             for k in range(settings.members)
@@ -109,7 +109,7 @@ def _train_one(
     source: Surrogate | None,
     work: _Workplace,
     logger: MetricLogger | None,
-    report: Callable[[int, int], None],
+    report: Callable[[int], None],
 ) -> Member:
     """Train member k, or take it from the workplace where it is done already."""
     own = 1000 * seed + k
@@ -128,9 +128,9 @@ def _train_one(
         network = warm_network(network, source.members[k % len(source.members)].network)
     done = work.finished(k)
     if done is not None:
-        network.load_state_dict(done)
+        network.to(done["centre"].dtype).load_state_dict(done)
         network.eval().requires_grad_(False)
-        report(k, settings.epochs)
+        report((k + 1) * settings.epochs)
     else:
 
         def log(metrics: Any, epoch: int) -> None:
@@ -139,7 +139,12 @@ def _train_one(
 
         task = MemberTask(store, labels, rows.tolist(), watch.tolist(), own)
         network = train_member(
-            network, task, settings, checkpoint=work.checkpoint(k), logger=log, progress=lambda n: report(k, n)
+            network,
+            task,
+            settings,
+            checkpoint=work.checkpoint(k),
+            logger=log,
+            progress=lambda n: report(k * settings.epochs + n),
         )
         work.finish(k, network)
     _, _, latents = Member(network, _NO_INDEX).evaluate(store, resolve_device(settings.device))
@@ -253,16 +258,3 @@ class _Workplace:
         save_file({n: t.contiguous() for n, t in network.state_dict().items()}, partial)
         partial.replace(path)
         self.checkpoint(k).unlink(missing_ok=True)
-
-
-@contextmanager
-def _bar(show: bool, settings: SurrogateSettings) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar over the epochs of all members."""
-    if not show:
-        yield lambda member, epoch: None
-        return
-    from rich.progress import Progress
-
-    with Progress(transient=True) as bar:
-        task = bar.add_task("training", total=settings.members * settings.epochs)
-        yield lambda member, epoch: bar.update(task, completed=member * settings.epochs + epoch)

@@ -13,7 +13,7 @@ from materia.crystal import Crystal
 from materia.errors import ModelError
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning sets the fields when it changes their precision; nobody else does
 class Batch:
     """Several structures, neighbours padded to the largest number in the batch.
 

@@ -41,7 +41,7 @@ class SurrogateSettings(BaseModel):
     )
 
     pretrained: str | None = Field(None, description="'base' (shipped weights), a model folder, or null")
-    device: str = Field("auto", description="'auto', 'cpu', 'cuda', ...")
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(1, ge=1, description="passed to Lightning")
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: int = Field(1, ge=1, description="CPU threads; small networks gain little from more than one")

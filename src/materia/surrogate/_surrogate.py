@@ -22,6 +22,7 @@ from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
 from materia.surrogate._network import Network
 from materia.surrogate._predictions import Predictions
+from materia.surrogate._progress import bar
 
 _BATCH = 64  # larger ones fall out of a CPU's cache
 _BATCH_GPU = 2048
@@ -35,7 +36,7 @@ class Member:
     index: LatentIndex
 
     def evaluate(
-        self, store: GraphStore, device: torch.device, advance: Any = None
+        self, store: GraphStore, device: torch.device
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
         """Mean (n, T) and spread (n, T) over replicas, in units, and latents (n, C)."""
         network = self.network.to(device).eval()
@@ -44,8 +45,6 @@ class Member:
             for batch in store.batches(_BATCH if device.type == "cpu" else _BATCH_GPU):
                 values, latent = network(batch.to(device, network.centre.dtype))
                 parts.append((batch.index, network.physical(values.double()).cpu(), latent.float().cpu()))
-                if advance is not None:
-                    advance(len(batch))
         self.network.to("cpu")
         if not parts:
             empty = np.zeros((0, len(network.targets)))
@@ -103,8 +102,11 @@ class Surrogate:
         store = crystals if isinstance(crystals, GraphStore) else self.prepare(crystals)
         store.require(self.cutoff)
         device = resolve_device(self.device)
-        with threads(self.n_threads), _bar(progress, len(store) * len(self.members)) as advance:
-            results = [member.evaluate(store, device, advance) for member in self.members]
+        results = []
+        with threads(self.n_threads), bar(progress, "predicting", len(self.members)) as report:
+            for member in self.members:
+                results.append(member.evaluate(store, device))
+                report(len(results))
             distance = np.stack([m.index.distance(r[2]) for m, r in zip(self.members, results, strict=True)]).mean(0)
         means = np.stack([r[0] for r in results])  # (M, n, T)
         mean, spread = means.mean(0), np.sqrt((np.stack([r[1] for r in results]) ** 2).mean(0))
@@ -195,24 +197,3 @@ def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit
     network.load_state_dict(state)  # again, after the change of dtype: no rounding on the way
     latent = {n: tensors[f"member.{k}.latent.{n}"].numpy() for n in ("centre", "scale", "points")}
     return Member(network.eval().requires_grad_(False), LatentIndex(**latent, unit=unit))
-
-
-class _bar:  # noqa: N801 - used as a function
-    """A rich progress bar over structures, or nothing."""
-
-    def __init__(self, show: bool, total: int) -> None:
-        self.show, self.total = show, total
-
-    def __enter__(self) -> Any:
-        if not self.show:
-            return None
-        from rich.progress import Progress
-
-        self.bar = Progress(transient=True)
-        self.bar.start()
-        task = self.bar.add_task("predicting", total=self.total)
-        return lambda n: self.bar.advance(task, n)
-
-    def __exit__(self, *error: object) -> None:
-        if self.show:
-            self.bar.stop()
