@@ -25,7 +25,7 @@ from materia.surrogate._latents import LatentIndex
 from materia.surrogate._network import Network
 from materia.surrogate._progress import bar
 from materia.surrogate._settings import SurrogateSettings
-from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
+from materia.surrogate._start import adopt_architecture, fresh_network, origin_of, pretrained_folder, warm_network
 from materia.surrogate._surrogate import Member, Surrogate, features_of
 from materia.surrogate._training import MemberTask, MetricLogger, train_member
 
@@ -175,7 +175,7 @@ def _assemble(
             mean[out], spread[out] = m[out], s[out]
             distance[out] = member.index.distance(latents[out])
     seen = ~np.isnan(distance)
-    ranges = {q: [float(np.nanmin(labels[:, j])), float(np.nanmax(labels[:, j]))] for j, q in enumerate(names)}
+    ranges = {q: _range(q, labels[:, j], source) for j, q in enumerate(names)}
     elements = {int(z) for e in examples for z in e.crystal.numbers}
     elements |= set(source.card["elements"]) if source is not None else set()
     reach = float(np.quantile(distance[seen], 0.99)) * _DOMAIN_MARGIN if seen.sum() >= 20 else math.inf
@@ -217,6 +217,15 @@ def _assemble(
         }
     card |= {"validation": validation, "parity": parity}
     return Surrogate(members, calibration, card, settings.device, settings.threads)
+
+
+def _range(name: str, labels: NDArray[np.float64], source: Surrogate | None) -> list[float]:
+    """Least and greatest label, those of the pretrained model's head included."""
+    low, high = float(np.nanmin(labels)), float(np.nanmax(labels))
+    origin = None if source is None else origin_of(name, source.targets)
+    if source is not None and origin is not None:
+        low, high = min(low, source.card["ranges"][origin][0]), max(high, source.card["ranges"][origin][1])
+    return [low, high]
 
 
 def _finite(value: float) -> float | None:

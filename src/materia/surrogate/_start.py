@@ -29,6 +29,11 @@ RELATIVES: dict[str, tuple[str, ...]] = {
 }
 
 
+def origin_of(name: str, known: Sequence[str]) -> str | None:
+    """The head a quantity begins as: its own, else that of the nearest relative known, else none."""
+    return next((r for r in (name, *RELATIVES.get(name, ())) if r in known), None)
+
+
 def pretrained_folder(settings: SurrogateSettings, warm_start: Path | None) -> Path | None:
     """The model to start from: ``warm_start``, else ``settings.pretrained``, else none."""
     if warm_start is not None:
@@ -79,7 +84,7 @@ def warm_network(fresh: Network, source: Network) -> Network:
     if unexpected or any(not n.startswith("heads.") and n not in ("centre", "scale") for n in missing):
         raise ModelError("the pretrained trunk does not fit the network", remedy="use its own architecture")
     for j, name in enumerate(fresh.targets):
-        origin = next((r for r in (name, *RELATIVES.get(name, ())) if r in source.targets), None)
+        origin = origin_of(name, source.targets)
         if origin is not None:
             k = source.targets.index(origin)
             fresh.heads[name].load_state_dict(source.heads[origin].state_dict())
