@@ -37,7 +37,7 @@ def main() -> int:
             (folder / "job.json").write_text(json.dumps({**job.payload, "attempt": 1}))
             with (folder / "out.txt").open("w") as log:
                 environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-                subprocess.run(job.argv, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+                subprocess.run([sys.executable, *job.argv[1:]], cwd=folder, env=environment, stdout=log, stderr=log, check=True)
         if not (folder / "result.json").is_file():
             print(f"{element:<3} {phase}: not computed")
             continue

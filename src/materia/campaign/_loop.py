@@ -105,8 +105,8 @@ class Driver:
         if any(row.pick.state is PickState.PENDING for row in rows):
             return self._compute(number)
         database.close_round(number)
-        write_outputs(self.campaign, self.knowledge, self.conditions)
-        return Step(Phase.CLOSED, f"round {number}: {self._tally(rows)}")
+        trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
+        return Step(Phase.CLOSED, f"round {number}: {self._tally(rows)}" + (f" ({trouble})" if trouble else ""))
 
     def _open_round(self, number: int) -> Step:
         predictions = self._predict(number)
@@ -210,8 +210,8 @@ class Driver:
         self._predict(rounds)  # the last results train a last model, which ranks what is left
         with self.campaign.database.transaction():
             self.campaign.database.set_meta({"state": "finished", "finished": now(), "stopped_because": reason})
-        write_outputs(self.campaign, self.knowledge, self.conditions)
-        return Step(Phase.FINISHED, f"finished: {reason}")
+        trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
+        return Step(Phase.FINISHED, f"finished: {reason}" + (f" ({trouble})" if trouble else ""))
 
     @staticmethod
     def _tally(rows: list[PickRow]) -> str:

@@ -15,11 +15,16 @@ from materia.record import Label, PickState, load_campaign
 from materia.report import write_report
 from materia.search import Conditions, rank
 from materia.search import Entry as Contender
-from materia.tracking import track
+from materia.tracking import TrackingError, track
 
 
-def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditions) -> None:
-    """Write ``ranking.json``, ``results.db``, ``report/index.html`` and the MLflow record anew."""
+def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditions) -> str:
+    """Write ``ranking.json``, ``results.db``, ``report/index.html`` and the MLflow record anew.
+
+    Returns:
+        why the MLflow record could not be written, or "". A tracking server that is away must not stop a campaign:
+        the record is a projection, and the next round writes all of it.
+    """
     _write_ranking(campaign, knowledge, conditions)
     _write_database(campaign)
     record = load_campaign(campaign.folder)
@@ -27,7 +32,11 @@ def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditio
     page.parent.mkdir(exist_ok=True)
     write_report(record, page)
     if campaign.settings.tracking.enabled:
-        track(record, campaign.settings.tracking)
+        try:
+            track(record, campaign.settings.tracking)
+        except TrackingError as error:
+            return f"not tracked: {error.what}"
+    return ""
 
 
 def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditions) -> None:

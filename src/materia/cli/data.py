@@ -48,11 +48,17 @@ def build(
     name: Annotated[str, typer.Option("--name", help="Name on the card.")],
     licence: Annotated[str, typer.Option("--licence", help="Licence of the data.")] = "CC-BY-4.0",
     title: Annotated[str, typer.Option("--title", help="One line on the card.")] = "",
+    description: Annotated[
+        Path | None, typer.Option("--description", help="Text file: a paragraph for the card.")
+    ] = None,
 ) -> None:
     """Make a dataset of what campaigns computed, failures included."""
     from materia.campaign import build_dataset
 
-    made = build_dataset(campaigns, name=name, card={"licence": licence, "title": title or name}).save(out)
+    card = {"licence": licence, "title": title or name}
+    if description is not None:
+        card["description"] = description.read_text().strip()
+    made = build_dataset(campaigns, name=name, card=card).save(out)
     console().print(f"wrote {len(made)} entries ({len(made.computed)} computed) to {out}, digest {made.digest[:12]}")
 
 

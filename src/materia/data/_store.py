@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from materia.data._entry import Entry, JobResult
+from materia.data._page import page
 from materia.errors import DatasetError
 
 SHARD_SIZE = 50  # entries; small enough that a diff of one shard can be read
@@ -85,7 +86,7 @@ class Dataset:
         return cls((), {"name": "empty", "digest": content_digest(())})
 
     def save(self, folder: str | Path) -> Dataset:
-        """Write shards and card; returns the dataset with its card completed (counts, digest)."""
+        """Write shards, card and page; returns the dataset with its card completed (counts, digest)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("shard-*.jsonl"):
@@ -103,6 +104,7 @@ class Dataset:
             "digest": content_digest(ordered),
         }
         (folder / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        (folder / "README.md").write_text(page(card, ordered))
         return Dataset(ordered, card)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ def grid_size(crystal: Crystal, density: float) -> tuple[int, int, int]:
     """
     reciprocal = 2 * math.pi * np.linalg.inv(crystal.lattice).T
     sizes = [max(2, 2 * math.ceil(np.linalg.norm(b) * density / 2)) for b in reciprocal]
-    if not all(_maps_onto_itself(sizes, rotation) for rotation in _rotations(crystal)):
+    if not all(_maps_onto_itself(sizes, rotation) for rotation in _rotations(*_shape(crystal))):
         sizes = [max(sizes)] * 3
     a, b, c = sizes
     return a, b, c
@@ -33,20 +35,43 @@ def _maps_onto_itself(sizes: list[int], rotation: NDArray[np.int64]) -> bool:
     return bool(np.allclose(scaled, scaled.round()))
 
 
-def _rotations(crystal: Crystal) -> NDArray[np.int64]:
+def irreducible_kpoints(crystal: Crystal, density: float) -> int:
+    """Points of the grid left by symmetry and time reversal."""
+    return _irreducible(*_shape(crystal), grid_size(crystal, density))
+
+
+def _shape(crystal: Crystal) -> tuple[bytes, bytes, bytes]:
+    """What symmetry hangs on: the cell at unit volume, which sites hold equal elements, and where they are.
+
+    Crystals of one prototype share it, so a pool of thousands asks spglib a few times only.
+    """
+    lattice = (crystal.lattice / crystal.volume ** (1 / 3)).round(8) + 0.0
+    _, kinds = np.unique(crystal.numbers, return_inverse=True)
+    return lattice.tobytes(), kinds.astype(np.int64).tobytes(), (crystal.frac_coords.round(8) + 0.0).tobytes()
+
+
+def _cell(lattice: bytes, kinds: bytes, coordinates: bytes) -> Any:
+    return (
+        np.frombuffer(lattice).reshape(3, 3) * 5.0,  # about 100 Å³, where the tolerance in Å is meant for
+        np.frombuffer(coordinates).reshape(-1, 3),
+        np.frombuffer(kinds, dtype=np.int64) + 1,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _rotations(lattice: bytes, kinds: bytes, coordinates: bytes) -> NDArray[np.int64]:
     import spglib
 
-    found = spglib.get_symmetry((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=SYMPREC)
+    found = spglib.get_symmetry(_cell(lattice, kinds, coordinates), symprec=SYMPREC)
     if found is None:
         return np.eye(3, dtype=int)[None]
     rotations: NDArray[np.int64] = np.unique(found["rotations"], axis=0)
     return rotations
 
 
-def irreducible_kpoints(crystal: Crystal, density: float) -> int:
-    """Points of the grid left by symmetry and time reversal."""
+@lru_cache(maxsize=16384)
+def _irreducible(lattice: bytes, kinds: bytes, coordinates: bytes, sizes: tuple[int, int, int]) -> int:
     import spglib
 
-    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    mapping, _ = spglib.get_ir_reciprocal_mesh(grid_size(crystal, density), cell, symprec=SYMPREC)
+    mapping, _ = spglib.get_ir_reciprocal_mesh(sizes, _cell(lattice, kinds, coordinates), symprec=SYMPREC)
     return len(np.unique(mapping))

@@ -1,0 +1,83 @@
+"""The page beside a dataset's ``card.json``: the same facts, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from materia.data._entry import Entry
+from materia.quantities import REGISTRY
+
+
+def page(card: Mapping[str, Any], entries: Sequence[Entry]) -> str:
+    """Markdown page of a dataset.
+
+    Args:
+        card: completed card (counts, digest).
+        entries: its entries, for the statistics.
+    """
+    level = card.get("level", {})
+    lines = [
+        f"# {card.get('title') or card.get('name')}",
+        "",
+        f"{card['n']} structures over {card['n_elements']} elements: {card['n_computed']} computed, "
+        f"{card['n_failed']} failed and kept with their reason. Licence {card.get('licence', 'not stated')}. "
+        f"Content digest (SHA-256) `{card['digest']}`.",
+        "",
+        *([str(card["description"]), ""] if card.get("description") else []),
+        "## Labels",
+        "",
+        "| quantity | unit | n | min | median | max |",
+        "|---|---|---|---|---|---|",
+        *_statistics(entries),
+        "",
+        "## Level of theory",
+        "",
+        f"`{level.get('name', '')}` (hash `{card.get('level_hash', '')}`): "
+        + ", ".join(f"{key} {value}" for key, value in level.items() if key != "name" and value not in ({}, None))
+        + ".",
+        "",
+        "PAW datasets (SHA-256, first 12 digits): "
+        + ", ".join(f"{element} `{digest}`" for element, digest in card.get("paw_datasets", {}).items())
+        + ".",
+        "",
+        "## Versions",
+        "",
+        ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items()) + ".",
+        "",
+        "## Prototypes",
+        "",
+        ", ".join(f"{name} {n}" for name, n in Counter(entry.prototype for entry in entries).most_common()) + ".",
+        "",
+        "## Failures",
+        "",
+        *(_failures(entries) or ["None."]),
+        "",
+        "## Format",
+        "",
+        "One JSON object a line in `shard-*.jsonl`: `id`, `formula`, `prototype`, `status`, `reason`, `initial` (the "
+        "structure before relaxation), `structure` (relaxed), `labels` (quantity, value, fidelity, level, level_hash, "
+        "source: key of the job) and `jobs` (key, recipe, status, values, provenance). Structures are `lattice` (rows, "
+        "Å), `species`, `frac_coords`. Read it with `materia.Dataset.load(folder)`; `materia data export FILE.db` "
+        "writes an ASE database, `.extxyz` extended XYZ.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _statistics(entries: Sequence[Entry]) -> list[str]:
+    values: dict[str, list[float]] = {}
+    for entry in entries:
+        for label in entry.labels:
+            values.setdefault(label.quantity, []).append(label.value)
+    rows = []
+    for name in sorted(values):
+        found, unit = values[name], REGISTRY[name].unit
+        rows.append(f"| `{name}` | {unit} | {len(found)} | {min(found):.3f} | {median(found):.3f} | {max(found):.3f} |")
+    return rows
+
+
+def _failures(entries: Sequence[Entry]) -> list[str]:
+    return [f"- {entry.id}: {entry.reason}" for entry in entries if entry.status == "failed"]
