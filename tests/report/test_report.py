@@ -95,7 +95,7 @@ def test_size_stays_small(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     record = make_record(tmp_path / "run", evil=EVIL)
-    settings = {"campaign": {**record.settings["campaign"], "name": EVIL}}
+    settings = {**record.settings, "name": EVIL}
     record = replace(record, name=EVIL, settings=settings, meta={**record.meta, "level": {"name": EVIL}})
     text, page = _read(record, tmp_path)
     assert "alert('x')</script>" not in text
@@ -108,7 +108,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     record = make_record(tmp_path / "run")
     tracking = {"uri": "https://ada:hunter2@mlflow.example.org", "token": "hunter2"}
-    settings = {"campaign": {**record.settings["campaign"], "tracking": tracking}}
+    settings = {**record.settings, "tracking": tracking}
     assert "hunter2" not in _read(replace(record, settings=settings), tmp_path)[0]
 
 
@@ -125,6 +125,43 @@ def test_a_damaged_structure_loses_only_its_picture(tmp_path: Path) -> None:
     text, page = _read(replace(record, ranking=[record.ranking[0], broken, *record.ranking[2:]]), tmp_path)
     assert any("ZnTe" in r for r in page.rows)
     assert text.count('<canvas class="viewer"') == 6
+
+
+def test_without_conditions_nothing_is_called_a_hit(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "run")
+    settings = {**record.settings, "constraints": [], "objectives": [{"quantity": "gap_pbe", "goal": "maximize"}]}
+    _, page = _read(replace(record, settings=settings), tmp_path)
+    assert not [a for _, a in page.tags if "pill hit" in (a.get("class") or "")]
+    assert "every condition" not in " ".join(page.rows)
+
+
+def test_what_tables_say_is_no_prediction(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "run")
+    row = record.ranking[0]
+    known = {**row, "predictions": {**row["predictions"], "supply_risk": {"mean": 0.34, "std": 0.0}}}
+    _, page = _read(replace(record, ranking=[known, *record.ranking[1:]]), tmp_path)
+    assert not any("± 0.00" in r and "± 0.000" not in r for r in page.rows)
+
+
+def test_results_taken_over_are_counted_as_such(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "run")
+    first = record.jobs[0]
+    assert first.outcome is not None
+    over = replace(first, attempts=0, outcome=replace(first.outcome, wall_s=0.0, cpu_s=0.0))
+    text, page = _read(replace(record, jobs=(over, *record.jobs[1:])), tmp_path)
+    assert "taken over from earlier work" in text
+    assert sum("taken over" in r for r in page.rows) == 1
+
+
+def test_a_changed_structure_is_flagged(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "run")
+    first = record.jobs[0]
+    assert first.outcome is not None
+    changed = replace(first, outcome=replace(first.outcome, values={"prototype_kept": False}))
+    _, page = _read(replace(record, jobs=(changed, *record.jobs[1:])), tmp_path)
+    flagged = [r for r in page.rows if "structure changed" in r]
+    assert len(flagged) == 1
+    assert "AlSb" in flagged[0]
 
 
 def test_same_record_same_page(tmp_path: Path) -> None:

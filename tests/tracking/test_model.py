@@ -77,6 +77,13 @@ def test_last_model_predicts_as_before(record: CampaignRecord, surrogate: Path) 
         model.predict(pd.DataFrame({"formula": ["GaAs"]}))
 
 
+@pytest.mark.filterwarnings("error")
+def test_storing_a_model_says_nothing(record: CampaignRecord, capfd: pytest.CaptureFixture[str]) -> None:
+    track(record)
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
 def test_stored_without_pickle_and_without_the_pool(record: CampaignRecord) -> None:
     result = track(record)
     (stored,) = _models(MlflowClient(result.uri))
@@ -96,7 +103,13 @@ def test_which_models_are_stored_and_once(record: CampaignRecord, wanted: str, n
         assert len(_models(MlflowClient(track(record, settings).uri))) == n
 
 
-@pytest.mark.parametrize("died_in", ["log_model_artifacts", "finalize_logged_model", "log_outputs"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "died_in",
+    ["log_model_artifacts", pytest.param("finalize_logged_model", marks=SLOW), pytest.param("log_outputs", marks=SLOW)],
+)
 def test_an_upload_cut_off_is_made_good(record: CampaignRecord, monkeypatch: pytest.MonkeyPatch, died_in: str) -> None:
     class Killed(BaseException):
         pass

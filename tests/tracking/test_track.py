@@ -87,7 +87,9 @@ def test_twice_is_once(record: CampaignRecord) -> None:
     assert len(before) == 7
 
 
-@pytest.mark.parametrize("moment", [1, 5, 14, 27])
+@pytest.mark.parametrize(
+    "moment", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(14, marks=pytest.mark.slow), 27]
+)
 def test_interrupted_anywhere_then_repeated_gives_one_copy(
     record: CampaignRecord, tmp_path: Path, prepared: Prepare, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
@@ -151,11 +153,11 @@ def test_secrets_stay_out(tmp_path: Path, prepared: Prepare) -> None:
     prepared(tmp_path / "run" / "mlflow.db")
     record = make_record(tmp_path / "run")
     settings = {
-        **record.settings["campaign"],
+        **record.settings,
         "tracking": {"uri": "https://ada:hunter2@mlflow.example.org/?token=hunter2"},
         "space": {"api_key": "hunter2"},
     }
-    result = track(replace(record, settings={"campaign": settings}))
+    result = track(replace(record, settings=settings))
     stored = [p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file() and p.suffix != ".yaml"]
     stored += [p.read_bytes() for p in (tmp_path / "run" / "mlartifacts").rglob("*.yaml")]
     assert stored
@@ -168,8 +170,8 @@ def test_secrets_stay_out(tmp_path: Path, prepared: Prepare) -> None:
 def test_long_and_odd_values_are_stored(tmp_path: Path, prepared: Prepare) -> None:
     prepared(tmp_path / "run" / "mlflow.db")
     record = make_record(tmp_path / "run", evil="<script>alert('x')</script>")
-    settings = {**record.settings["campaign"], "note": "Å" * 20_000, "odd key (é)": 1}
-    result = track(replace(record, settings={"campaign": settings}))
+    settings = {**record.settings, "note": "Å" * 20_000, "odd key (é)": 1}
+    result = track(replace(record, settings=settings))
     params = MlflowClient(result.uri).get_run(result.run_id).data.params
     assert params["note"].startswith("ÅÅÅ")
     assert len(params["note"]) == 500

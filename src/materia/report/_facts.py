@@ -36,12 +36,18 @@ def failures(record: CampaignRecord) -> list[dict[str, Any]]:
     return found
 
 
+def changed_structures(record: CampaignRecord) -> set[str]:
+    """Candidates that did not keep their structure type on relaxation."""
+    done = [(j.name.rsplit("/", 1)[0], j.outcome.values) for j in record.jobs if j.outcome is not None]
+    return {name for name, values in done if values.get("prototype_kept") is False}
+
+
 def jobs(record: CampaignRecord) -> list[dict[str, Any]]:
     return [
         {
             "name": job.name,
             "key": job.key,
-            "state": job.state,
+            "state": "taken over" if _taken_over(job) else job.state,
             "attempts": job.attempts,
             "atoms": words.count(job.features.get("n_atoms")),
             "estimate": words.duration(job.features["estimate_s"]) if "estimate_s" in job.features else "–",
@@ -52,11 +58,16 @@ def jobs(record: CampaignRecord) -> list[dict[str, Any]]:
     ]
 
 
+def _taken_over(job: JobRecord) -> bool:
+    """Done in an earlier campaign: never started in this one, and has its result."""
+    return job.attempts == 0 and job.outcome is not None
+
+
 def steps(record: CampaignRecord) -> list[dict[str, str]]:
-    """Predicted and used CPU time by recipe, over the jobs that ended."""
+    """Predicted and used CPU time by recipe, over the jobs that were run and ended."""
     groups: dict[str, list[JobRecord]] = {}
     for job in record.jobs:
-        if job.outcome is not None:
+        if job.outcome is not None and not _taken_over(job):
             groups.setdefault(job.name.rsplit("/", 1)[-1], []).append(job)
     found = []
     for name, jobs in groups.items():
@@ -83,6 +94,7 @@ def job_totals(record: CampaignRecord) -> dict[str, str]:
         "core_hours": f"{cpu / 3600:.2f}",
         "node_hours": f"{sum(o.wall_s for o in done) / 3600:.2f}",
         "failed_share": f"{100 * failed / cpu:.0f} %" if cpu else "–",
+        "taken_over": words.count(sum(_taken_over(j) for j in record.jobs)),
         "again": words.count(sum(max(0, j.attempts - 1) for j in record.jobs)),
     }
 

@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 
 from materia.record import CampaignRecord, JobRecord, Pick, PickState
 from materia.report._plot import Plot, padded, round_colour
-from materia.report._words import asked_quantities, axis, bounds, number, title, unit
+from materia.report._words import asked_quantities, axis, bounds, number, title, uncertain, unit
 
 HULL, SUPPLY = "energy_above_hull", "supply_risk"
 
 
 def plane(record: CampaignRecord) -> tuple[str, str] | None:
     """The two quantities the objective plane is drawn in: the windowed one, and the hull or the next."""
-    asked = [q for q in asked_quantities(record.settings) if q != SUPPLY]
-    if len(asked) < 2:
-        return None
-    second = HULL if HULL in asked[1:] else asked[1]
-    return asked[0], second
+    asked = asked_quantities(record.settings)
+    rest = sorted(asked[1:], key=lambda q: (q != HULL, q == SUPPLY))
+    return (asked[0], rest[0]) if rest else None
 
 
 def objective_plane(record: CampaignRecord) -> Markup:
@@ -354,7 +352,7 @@ def strip(
         parts.append(
             Markup('<rect class="target" x="%s" y="2" width="%s" height="12"/>') % (left, round(right - left, 1))
         )
-    if "mean" in belief:
+    if uncertain(belief):
         mean, std = belief["mean"], belief.get("std", 0.0)
         parts.append(Markup('<path class="belief" d="M%s,8H%s"/>') % (at(mean - std), at(mean + std)))
         parts.append(Markup('<circle class="belief" cx="%s" cy="8" r="2.6"/>') % at(mean))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ FORMATION = "formation_energy_per_atom"
 
 def view(record: CampaignRecord) -> dict[str, Any]:
     """The template's variables."""
+    if not words.bounds(record.settings):  # nothing to meet: then everything would be a hit
+        record = replace(record, ranking=[{**r, "hit": False} for r in record.ranking])
     rows = _rows(record)
     scenes = _scenes(record)
     for row in rows:
@@ -41,6 +44,8 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "level": facts.pairs(record.meta.get("level", {})),
         "columns": _columns(record),
         "rows": rows,
+        "asks_hull": figures.HULL in words.asked_quantities(record.settings),
+        "closed_shell_only": words.leaves_out_open_shells(record.settings),
         "heroes": [r for r in computed if r["scene"] is not None][:_MOST_HEROES],
         "n_hits": sum(r["hit"] for r in computed),
         "n_computed": len(computed),
@@ -72,10 +77,11 @@ def _tiles(record: CampaignRecord) -> list[dict[str, str]]:
     failed = sum(p.state is PickState.FAILED for p in picks)
     pending = sum(p.state is PickState.PENDING for p in picks)
     hits = sum(bool(r["hit"]) for r in computed)
+    asked = bool(words.bounds(record.settings))
     cpu = sum(j.outcome.cpu_s for j in record.jobs if j.outcome is not None)
     wall = sum(j.outcome.wall_s for j in record.jobs if j.outcome is not None)
     notes = [words.plural(failed, "failure")] + ([f"{pending} under way"] if pending else [])
-    return [
+    tiles = [
         {"label": "candidates in the pool", "value": words.count(record.pool.get("n")), "note": ""},
         {"label": "computed with DFT", "value": words.count(len(computed)), "note": ", ".join(notes)},
         {"label": "meet every condition", "value": words.count(hits), "note": _share(hits, len(computed))},
@@ -85,6 +91,7 @@ def _tiles(record: CampaignRecord) -> list[dict[str, str]]:
             "note": f"wall time of all jobs {words.duration(wall)}",
         },
     ]
+    return [t for t in tiles if asked or t["label"] != "meet every condition"]
 
 
 def _share(part: int, whole: int) -> str:
@@ -105,20 +112,20 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
     columns = [c["quantity"] for c in _columns(record)]
     wanted = words.bounds(record.settings)
     limits = {q: _limits(record, q) for q in columns}
+    changed = facts.changed_structures(record)
     rows = []
     for r in record.ranking:
         cells = []
         for q in columns:
-            value, belief = r["values"].get(q), r["predictions"].get(q, {})
+            belief = r["predictions"].get(q, {})
+            value = r["values"].get(q, None if words.uncertain(belief) else belief.get("mean"))
             interval = wanted.get(q)
             fits = value is not None and interval is not None and interval[0] <= value <= interval[1]
             cells.append(
                 {
                     "value": words.number(value, q),
                     "sort": value if value is not None else belief.get("mean"),
-                    "predicted": f"{words.number(belief['mean'], q)} ± {words.number(belief.get('std'), q)}"
-                    if "mean" in belief
-                    else "",
+                    "predicted": words.predicted(belief, q),
                     "strip": figures.strip(value, belief, limits[q], interval or (-math.inf, math.inf)),
                     "fits": fits,
                     "misses": value is not None and interval is not None and not fits,
@@ -135,7 +142,8 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "cells": cells,
                 "probability": r["probability"],
                 "round": r["round"],
-                "reason": r.get("reason", ""),
+                "reason": words.reason(r.get("reason", "")),
+                "changed": r["candidate_id"] in changed,
             }
         )
     return rows
@@ -169,6 +177,7 @@ def _scenes(record: CampaignRecord) -> dict[str, Any]:
 def _details(record: CampaignRecord) -> list[dict[str, Any]]:
     """What the page shows of one candidate when it is opened."""
     picks = {p.candidate_id: p for r in record.rounds for p in r.picks}
+    changed = facts.changed_structures(record)
     details = []
     for row in record.ranking:
         pick = picks.get(row["candidate_id"])
@@ -176,10 +185,8 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
         lines = []
         for q in names:
             belief = row["predictions"].get(q, {})
-            told = (
-                f"{words.number(belief['mean'], q)} ± {words.number(belief.get('std'), q)}" if "mean" in belief else "–"
-            )
-            lines.append([words.axis(q), words.number(row["values"].get(q), q), told])
+            value = row["values"].get(q, None if words.uncertain(belief) else belief.get("mean"))
+            lines.append([words.axis(q), words.number(value, q), words.predicted(belief, q) or "–"])
         details.append(
             {
                 "id": row["candidate_id"],
@@ -189,11 +196,14 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "hit": bool(row["hit"]),
                 "facts": lines,
                 "round": row["round"],
-                "score": [] if pick is None else [[words.spaced(k), words.number(v)] for k, v in pick.score.items()],
+                "score": []
+                if pick is None
+                else [[words.score_part(k), words.number(v)] for k, v in pick.score.items()],
                 "sources": []
                 if pick is None
                 else sorted({f"{la.fidelity}, level {la.level}: {la.source}" for la in pick.labels}),
                 "reason": words.reason(row.get("reason", "")),
+                "changed": row["candidate_id"] in changed,
                 "structure": row["structure"],
             }
         )
@@ -217,8 +227,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                         {
                             "title": words.SHORT.get(q, words.title(q)),
                             "unit": words.unit(q),
-                            "predicted": words.number(belief.get("mean"), q),
-                            "std": words.number(belief.get("std"), q),
+                            "predicted": words.predicted(belief, q),
                             "value": words.number(value, q) if value is not None else "",
                         }
                     )
@@ -230,7 +239,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                     "state": p.state.value,
                     "hit": bool(row and row["hit"]),
                     "changes": changes,
-                    "score": [(words.spaced(k), words.number(v)) for k, v in p.score.items()],
+                    "score": [(words.score_part(k), words.number(v)) for k, v in p.score.items()],
                     "reason": words.reason(p.reason),
                 }
             )
@@ -262,7 +271,8 @@ def _funnel(record: CampaignRecord) -> list[dict[str, Any]]:
     computed = [r for r in record.ranking if r["status"] == "computed"]
     steps.append({"step": "picked", "n": n_picks, "kind": "campaign"})
     steps.append({"step": "computed with DFT", "n": len(computed), "kind": "campaign"})
-    steps.append({"step": "meet every condition", "n": sum(bool(r["hit"]) for r in computed), "kind": "hit"})
+    if words.bounds(record.settings):
+        steps.append({"step": "meet every condition", "n": sum(bool(r["hit"]) for r in computed), "kind": "hit"})
     most = math.log10(max([10, *(int(s["n"]) for s in steps)]))
     for s in steps:
         s["share"] = round(100 * math.log10(s["n"] + 1) / most, 1) if s["n"] else 0

@@ -58,9 +58,27 @@ def number(value: Any, quantity: str | None = None, decimals: int | None = None)
     return text.replace("-", "−")
 
 
+def uncertain(belief: Mapping[str, float]) -> bool:
+    """Whether it is a prediction at all: what tables say beforehand has no spread."""
+    return "mean" in belief and belief.get("std") != 0
+
+
+def predicted(belief: Mapping[str, float], quantity: str) -> str:
+    """``1.23 ± 0.31``; empty where nothing was predicted."""
+    if not uncertain(belief):
+        return ""
+    return f"{number(belief['mean'], quantity)} ± {number(belief.get('std'), quantity)}"
+
+
 def count(n: Any) -> str:
     """An integer with thin spaces between thousands."""
     return f"{int(n):,}".replace(",", "\u2009") if isinstance(n, (int, float)) else "–"
+
+
+def leaves_out_open_shells(settings: Mapping[str, Any]) -> bool:
+    """Whether open-shell elements are kept out of the space (they are unless the file says otherwise)."""
+    space = campaign_settings(settings).get("space")
+    return isinstance(space, Mapping) and "open_shell" in space.get("exclude", ("open_shell",))
 
 
 def plural(n: int, word: str, many: str | None = None) -> str:
@@ -84,6 +102,15 @@ def formula(text: str) -> Markup:
 def spaced(text: str) -> str:
     """A machine word for people: ``scf_not_converged`` as ``scf not converged``."""
     return text.replace("_", " ")
+
+
+def score_part(name: str) -> str:
+    """A part of the acquisition value: ``p_gap_pbe`` as ``chance of gap wanted``."""
+    for prefix, form in (("p_", "chance of {} wanted"), ("prefer_", "preference by {}")):
+        quantity = name.removeprefix(prefix)
+        if name.startswith(prefix) and quantity in REGISTRY:
+            return form.format(SHORT.get(quantity, title(quantity)).lower())
+    return spaced(name)
 
 
 def reason(text: str) -> str:

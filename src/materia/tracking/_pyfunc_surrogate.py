@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd  # type: ignore[import-untyped]
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
@@ -18,10 +19,8 @@ class SurrogateModel(PythonModel):  # type: ignore[misc]
 
         self.surrogate = Surrogate.load(Path(context.artifacts["surrogate"]))
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        # without type hints: MLflow would take them for the schema, which the signature gives already
-        import pandas as pd  # type: ignore[import-untyped]
-
+    # MLflow reads these hints: a data frame says that the stored signature is the schema.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         from materia.crystal import Crystal
 
         crystals = [Crystal.from_record(json.loads(text)) for text in model_input["structure"]]

@@ -46,11 +46,13 @@ def campaign_run(record: CampaignRecord) -> RunSpec:
     page = record.folder / "report" / "index.html"
     if page.is_file():
         files["report/index.html"] = page.read_bytes()
-    versions = record.meta.get("versions", {})
+    versions, level = record.meta.get("versions", {}), record.meta.get("level", {})
     tags = {
         "materia.campaign": record.name,
         "materia.pool": str(record.pool.get("hash", "")),
         "mlflow.note.content": _note(record),
+        "materia.level": " ".join(str(level[k]) for k in ("name", "hash") if k in level),
+        "materia.dataset": str(record.dataset.get("digest", "")),
         **{f"materia.version.{name}": str(version) for name, version in versions.items()},
         **{f"materia.digest.{name}": str(digest) for name, digest in record.meta.get("digests", {}).items()},
     }
@@ -138,11 +140,10 @@ def _round_metrics(record: CampaignRecord, number: int, round_: Round) -> Iterat
     for state in PickState:
         yield state.value, float(sum(p.state is state for p in round_.picks)), 0
     yield "hits", float(_hits(record, round_)), 0
-    for name, value in _numbers(round_.metrics):
-        yield f"round/{name}", value, 0
-    if number < len(record.models):
-        for name, value in _numbers(record.models[number].get("validation", {})):
-            yield f"surrogate/{name}", value, 0
+    card = record.models[number] if number < len(record.models) else {}
+    found = dict(_numbers(card.get("validation", {}))) or dict(_numbers(round_.metrics))
+    for name, value in found.items():
+        yield f"surrogate/{name}", value, 0
     for quantity, errors in _pick_errors(round_).items():
         yield f"picks/{quantity}/mae", sum(errors) / len(errors), 0
 
