@@ -36,8 +36,8 @@ def main() -> int:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "job.json").write_text(json.dumps({**job.payload, "attempt": 1}))
             with (folder / "out.txt").open("w") as log:
-                environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-                subprocess.run([sys.executable, *job.argv[1:]], cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+                argv, environment = [sys.executable, *job.argv[1:]], {**os.environ, "OMP_NUM_THREADS": "1"}
+                subprocess.run(argv, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
         if not (folder / "result.json").is_file():
             print(f"{element:<3} {phase}: not computed")
             continue
@@ -64,8 +64,8 @@ def main() -> int:
         "settings": STANDARD.model_dump(mode="json"),
         "paw_datasets": dict(sorted(digests.items())),
         "units": {"energy_per_atom": "eV/atom", "structure.lattice": "Å"},
-        "notes": "Energies relative to GPAW's atomic references; uncorrected PBE: O2, N2 and halogens are the molecules, "
-        "sulfur is the boxed S8 ring, graphite and black phosphorus stay at the measured geometry.",
+        "notes": "Energies relative to GPAW's atomic references; uncorrected PBE: O2, N2 and halogens are the "
+        "molecules, sulfur is the boxed S8 ring, graphite and black phosphorus stay at the measured geometry.",
         "licence": "CC-BY-4.0",
         "elements": dict(sorted(elements.items())),
     }

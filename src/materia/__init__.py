@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from materia._version import __version__
+
 if TYPE_CHECKING:
     from materia.campaign import build_dataset, doctor, predict, report, run, step
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
 
-__version__ = "0.1.0"
 
 _HOME = {
     "Crystal": "materia.crystal",
@@ -28,7 +29,18 @@ _HOME = {
     "step": "materia.campaign",
 }
 
-__all__ = ["Crystal", "Dataset", "build_dataset", "doctor", "load_campaign", "predict", "report", "run", "step"]
+__all__ = [
+    "Crystal",
+    "Dataset",
+    "__version__",
+    "build_dataset",
+    "doctor",
+    "load_campaign",
+    "predict",
+    "report",
+    "run",
+    "step",
+]
 
 
 def __getattr__(name: str) -> Any:  # nothing heavy loads before it is used

@@ -39,7 +39,7 @@ class CampaignRecord:
         folder: where it lies.
         name: of the campaign.
         state: ``running`` or ``finished``.
-        settings: content of ``campaign.yaml``.
+        settings: the campaign file as started (from ``campaign.yaml``).
         meta: versions, digests, ``started`` and ``finished`` as ISO times.
         rounds: in order, with their picks.
         jobs: in order of submission.

@@ -31,7 +31,7 @@ def load_campaign(folder: str | Path) -> CampaignRecord:
             folder=folder,
             name=meta.get("name", folder.name),
             state=meta.get("state", "running"),
-            settings=yaml.safe_load((folder / "campaign.yaml").read_text()),
+            settings=yaml.safe_load((folder / "campaign.yaml").read_text())["campaign"],
             meta=meta,
             rounds=_rounds(connection),
             jobs=_jobs(connection),
