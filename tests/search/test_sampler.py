@@ -120,8 +120,8 @@ def test_the_place_fixes_the_draw_not_the_number_of_asks(toy) -> None:
         assert reserving_ask(study)[1] != draw(0)
 
 
-def test_it_can_be_pickled(toy) -> None:
-    sampler = PoolSampler(PoolView(toy.n, toy.conditions, toy.beliefs), seed=3, lock="somewhere.lock")
+def test_it_can_be_pickled(toy, tmp_path) -> None:
+    sampler = PoolSampler(PoolView(toy.n, toy.conditions, toy.beliefs), seed=3, lock=str(tmp_path / "lock"))
     copy = pickle.loads(pickle.dumps(sampler))
     picks = [reserving_ask(optuna.create_study(sampler=s, directions=["minimize"] * 2))[1] for s in (sampler, copy)]
     assert picks[0] == picks[1]

@@ -13,11 +13,12 @@ from materia.campaign._folder import Campaign
 from materia.campaign._labels import references_for
 from materia.campaign._learning import PoolPredictions
 from materia.crystal import same_phase
+from materia.errors import ElementError
 from materia.record import PickState
 from materia.search import Beliefs
 from materia.simulation import cost_features, engine, estimate_seconds, level, level_hash
 from materia.stability import Hull, HullEntry
-from materia.sustainability import supply_risks
+from materia.sustainability import supply_risk
 
 
 class Knowledge:
@@ -63,6 +64,35 @@ class Knowledge:
         temporary.replace(path)
         return costs
 
+    @cached_property
+    def eligible(self) -> NDArray[np.bool_]:
+        """(n,) whether every quantity the conditions ask for can be known once the candidate is computed: formation
+        energies need a reference for each of its elements, supply risks a table entry."""
+        wanted = self._wanted
+        known: set[str] | None = None
+        if {q.FORMATION_ENERGY, q.ENERGY_ABOVE_HULL} & wanted:
+            known = set() if self.references is None else set(self.references.elements)
+        able = np.array([known is None or known >= set(c) for c in self.campaign.pool.compositions])
+        if q.SUPPLY_RISK in wanted:
+            able &= np.isfinite(self._risks)
+        return able
+
+    @cached_property
+    def _risks(self) -> NDArray[np.float64]:
+        """(n,) supply risk, NaN where an element is in no table."""
+        risks = []
+        for composition in self.campaign.pool.compositions:
+            try:
+                risks.append(supply_risk(composition))
+            except ElementError:
+                risks.append(np.nan)
+        return np.array(risks)
+
+    @property
+    def _wanted(self) -> set[str]:
+        settings = self.campaign.settings
+        return {o.quantity for o in settings.objectives} | {c.quantity for c in settings.constraints}
+
     def hull(self, *, before_round: int | None = None) -> Hull:
         """Elements, the dataset's phases at this level, and what the campaign computed (before a round)."""
         digest = level_hash(self.level)
@@ -84,13 +114,11 @@ class Knowledge:
         if not predictions.columns:
             return None
         columns = dict(predictions.columns)
-        wanted = {o.quantity for o in self.campaign.settings.objectives}
-        wanted |= {c.quantity for c in self.campaign.settings.constraints}
+        wanted = self._wanted
         if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
             mean, std = columns[q.FORMATION_ENERGY]
             above = mean - np.asarray(self.hull().hull_energies(self.campaign.pool.compositions))
             columns[q.ENERGY_ABOVE_HULL] = (above, std)
         if q.SUPPLY_RISK in wanted:
-            risks = np.asarray(supply_risks(self.campaign.pool.compositions))
-            columns[q.SUPPLY_RISK] = (risks, np.zeros(len(risks)))
+            columns[q.SUPPLY_RISK] = (self._risks, np.zeros(len(self._risks)))
         return Beliefs(columns)

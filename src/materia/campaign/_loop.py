@@ -133,6 +133,7 @@ class Driver:
                 slot,
                 beliefs=beliefs,
                 embedding=predictions.embedding,
+                eligible=self.knowledge.eligible,
                 taken={row.pick.candidate_index for row in before},
                 cost=self.knowledge.costs,
             )

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from materia import quantities as q
 from materia.crystal import Crystal
+from materia.errors import ElementError
 from materia.record import Label
 from materia.stability import Hull
 from materia.sustainability import supply_risk
 
 
 def values_of(crystal: Crystal, labels: Sequence[Label], hull: Hull, *, name: str) -> dict[str, float]:
-    """quantity -> value: the labels, the energy above the hull of the *other* known phases, the supply risk.
+    """quantity -> value: the labels, the energy above the hull of the *other* known phases, the supply risk where it is known.
 
     Args:
         name: the structure's own entry on the hull, which is left out when it is compared.
@@ -21,5 +22,8 @@ def values_of(crystal: Crystal, labels: Sequence[Label], hull: Hull, *, name: st
     if q.FORMATION_ENERGY in values:
         others = Hull([entry for entry in hull.entries if entry.name != name])
         values[q.ENERGY_ABOVE_HULL] = others.energy_above_hull(crystal.composition, values[q.FORMATION_ENERGY])
-    values[q.SUPPLY_RISK] = supply_risk(crystal.composition)
+    try:
+        values[q.SUPPLY_RISK] = supply_risk(crystal.composition)
+    except ElementError:  # no table has this element: missing stays missing
+        return values
     return values
