@@ -23,7 +23,7 @@ class TrackingResult:
         run_id: the parent run; empty when tracking is off.
         uri: tracking URI without secrets.
         experiment: name of the experiment.
-        command: opens MLflow's page on it (for a server: its address).
+        command: opens MLflow's page on it (for a server: the run's address).
     """
 
     run_id: str
@@ -66,11 +66,14 @@ def track(record: CampaignRecord, settings: TrackingSettings | None = None) -> T
                 where=redacted(uri),
                 remedy="check tracking.uri; the campaign itself is not affected and tracking can be repeated",
             ) from error
-    return TrackingResult(parent, redacted(uri), experiment, _command(redacted(uri)))
+    return TrackingResult(parent, redacted(uri), experiment, _command(redacted(uri), store.experiment_id, parent))
 
 
-def _command(uri: str) -> str:
-    if uri.startswith(("http://", "https://", "databricks")):
+def _command(uri: str, experiment_id: str, run_id: str) -> str:
+    if uri.startswith(("http://", "https://")):
+        page = f"experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+        return f"{uri.rstrip('/')}/#/{page}"
+    if uri.startswith("databricks"):
         return uri
     beside = Path(sys.executable).with_name("mlflow")
     program = "mlflow" if shutil.which("mlflow") or not beside.is_file() else str(beside)
