@@ -70,7 +70,9 @@ def train(
     labels = target_matrix(examples, names)
     source_folder = pretrained_folder(settings, None if warm_start is None else Path(warm_start))
     source = None if source_folder is None else Surrogate.load(source_folder)
-    if source is not None and source_folder is not None:
+    if source is None or source_folder is None:
+        settings = settings.model_copy(update={**settings.architecture(), "trunk_rate": 1.0})
+    else:
         settings = adopt_architecture(settings, source, source_folder)
 
     digest = data_digest(examples, names)
@@ -85,7 +87,9 @@ def train(
     }
     work = _Workplace.open(folder / "training", identity)
     # wide enough for what strain brings into the cutoff (3 standard deviations)
-    store = GraphStore.build([e.crystal for e in examples], settings.cutoff * (1 + 3 * settings.strain))
+    store = GraphStore.build(
+        [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
+    )
 
     with threads(settings.threads), bar(progress, "training", settings.members * settings.epochs) as report:
         members = tuple(
@@ -162,7 +166,7 @@ def _assemble(
     identity: dict[str, Any],
 ) -> Surrogate:
     """Calibrate on out-of-fold predictions and write the card."""
-    store = GraphStore.build([e.crystal for e in examples], settings.cutoff)
+    store = GraphStore.build([e.crystal for e in examples], settings.architecture()["cutoff"])
     n, t = labels.shape
     mean, spread, distance = np.full((n, t), np.nan), np.full((n, t), np.nan), np.full(n, np.nan)
     device = resolve_device(settings.device)

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ARCHITECTURE = ("channels", "layers", "cutoff", "radial", "pooling_heads", "replicas")
+DEFAULT_ARCHITECTURE: dict[str, int | float] = {
+    "channels": 32,
+    "layers": 2,
+    "cutoff": 5.0,
+    "radial": 8,
+    "pooling_heads": 3,
+    "replicas": 4,
+}
 
 
 class SurrogateSettings(BaseModel):
-    """What is trained, and how.
+    """What is trained, and how. The defaults fine-tune the shipped weights on a few hundred structures;
+    from random weights (``pretrained: null``) use some 100 epochs and a rate of 4e-3.
 
-    The architecture fields (``channels`` to ``replicas``) are taken from the pretrained weights where those
-    are used; setting one of them to something else is refused by :func:`materia.surrogate.train`.
+    The architecture fields (``channels`` to ``replicas``) are null by default: those of the pretrained weights
+    where such are used, else ``DEFAULT_ARCHITECTURE``. Asking for another shape than the pretrained weights
+    have is refused by :func:`materia.surrogate.train`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: int = Field(32, ge=4, le=256, description="features of each order l per atom")
-    layers: int = Field(2, ge=1, le=6)
-    cutoff: float = Field(5.0, ge=3.0, le=8.0, description="neighbours up to here, Å")
-    radial: int = Field(8, ge=4, le=16, description="Bessel functions of the distance")
-    pooling_heads: int = Field(3, ge=1, le=8, description="attention heads of the readout, besides the mean")
-    replicas: int = Field(4, ge=1, le=16, description="bootstrapped copies of each head within a member")
+    channels: int | None = Field(None, ge=4, le=256, description="features of each order l per atom")
+    layers: int | None = Field(None, ge=1, le=6)
+    cutoff: float | None = Field(None, ge=3.0, le=8.0, description="neighbours up to here, Å")
+    radial: int | None = Field(None, ge=4, le=16, description="Bessel functions of the distance")
+    pooling_heads: int | None = Field(None, ge=1, le=8, description="attention heads of the readout, besides the mean")
+    replicas: int | None = Field(None, ge=1, le=16, description="bootstrapped copies of each head within a member")
 
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
     folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(25, ge=1)
     batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
-    trunk_rate: float = Field(1.0, gt=0, le=1, description="learning rate of pretrained layers over that of heads")
+    learning_rate: float = Field(2e-3, gt=0)
+    trunk_rate: float = Field(0.2, gt=0, le=1, description="learning rate of pretrained layers over that of heads")
     weight_decay: float = Field(1e-2, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps with a rising rate")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
@@ -40,13 +49,14 @@ class SurrogateSettings(BaseModel):
         None, ge=1, description="stop early after this many epochs without progress on a tenth of the formulas"
     )
 
-    pretrained: str | None = Field(None, description="'base' (shipped weights), a model folder, or null")
+    pretrained: str | None = Field("base", description="'base' (shipped weights), a model folder, or null")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(1, ge=1, description="passed to Lightning")
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: int = Field(1, ge=1, description="CPU threads; small networks gain little from more than one")
     checkpoint_every: int = Field(10, ge=1, description="epochs between checkpoints")
 
-    def architecture(self) -> dict[str, int | float]:
-        """The fields that fix the shapes of the weights."""
-        return {name: getattr(self, name) for name in ARCHITECTURE}
+    def architecture(self) -> dict[str, Any]:
+        """The fields that fix the shapes of the weights, defaults filled in."""
+        asked = {name: getattr(self, name) for name in DEFAULT_ARCHITECTURE}
+        return {name: DEFAULT_ARCHITECTURE[name] if value is None else value for name, value in asked.items()}

@@ -14,7 +14,7 @@ from materia.errors import ModelError
 from materia.resources import resource
 from materia.surrogate._elements import element_features
 from materia.surrogate._network import Network
-from materia.surrogate._settings import ARCHITECTURE, SurrogateSettings
+from materia.surrogate._settings import DEFAULT_ARCHITECTURE, SurrogateSettings
 from materia.surrogate._surrogate import Surrogate
 
 # A head for a quantity the pretrained model does not know begins as that of a near relative: same physics
@@ -49,9 +49,9 @@ def adopt_architecture(settings: SurrogateSettings, model: Surrogate, folder: Pa
     Raises:
         ModelError: the settings ask for another one.
     """
-    theirs = {name: model.card["architecture"][name] for name in ARCHITECTURE}
+    theirs = {name: model.card["architecture"][name] for name in DEFAULT_ARCHITECTURE}
     for name, value in theirs.items():
-        if name in settings.model_fields_set and getattr(settings, name) != value:
+        if getattr(settings, name) not in (None, value):
             raise ModelError(
                 f"surrogate.{name} is {getattr(settings, name)}, but the pretrained weights have {value}",
                 where=folder,
@@ -66,7 +66,7 @@ def fresh_network(
     """Random weights by seed; targets standardised by mean and spread of their labels (n, T)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Network(targets, **settings.architecture())  # type: ignore[arg-type]
+        network = Network(targets, **settings.architecture())
     network.elements.table.copy_(element_features())
     for j in range(len(targets)):
         known = labels[~np.isnan(labels[:, j]), j]

@@ -67,7 +67,8 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         lower = torch.tensor([-math.inf if b is None else b for b in bounds], dtype=torch.float64)
         draw = torch.Generator().manual_seed(7 * task.seed + 1)
         bag = torch.poisson(
-            torch.ones(len(labels), len(bounds), settings.replicas, dtype=torch.float64), generator=draw
+            torch.ones(len(labels), len(bounds), settings.architecture()["replicas"], dtype=torch.float64),
+            generator=draw,
         )
         for name, value in {
             "labels": (labels - centre) / scale,
