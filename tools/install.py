@@ -193,6 +193,7 @@ def install_gpaw(python: Path, wheels: Path, constraints: Path, *, rebuild: bool
     """
     requirement = pinned(constraints, "gpaw")
     if installed_version(python, "gpaw") == requirement.split("==")[1] and not rebuild:
+        check_loads(python)
         return
     say(f"building {requirement} (about a minute)")
     if rebuild and wheels.is_dir():
@@ -207,16 +208,24 @@ def install_gpaw(python: Path, wheels: Path, constraints: Path, *, rebuild: bool
             f"{requirement} could not be built; the compiler's output is above.\n"
             "  remedy: see docs/installation.md, 'When GPAW does not build'"
         ) from error
-    pip(
-        python,
-        "install",
-        "--no-index",
-        "--no-deps",
-        "--force-reinstall",
-        "--find-links",
-        str(wheels),
-        requirement,
-    )
+    offline = ("--no-index", "--find-links", str(wheels))
+    pip(python, "install", "--no-deps", "--force-reinstall", *offline, requirement)
+    check_loads(python)
+
+
+def check_loads(python: Path, module: str = "_gpaw") -> None:
+    """Loads GPAW's compiled part once.
+
+    Raises:
+        InstallError: a library it was linked with is not found when it runs.
+    """
+    answer = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True, text=True)
+    if answer.returncode != 0:
+        reason = answer.stderr.strip().splitlines()[-1]
+        raise InstallError(
+            f"GPAW was installed but does not load: {reason}\n"
+            "  remedy: load the module or set LD_LIBRARY_PATH as when it was built, or build again: make gpaw"
+        )
 
 
 def pip(python: Path, *arguments: str) -> None:

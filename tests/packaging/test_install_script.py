@@ -93,6 +93,12 @@ def test_missing_headers_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "python3-dev" not in install.missing_packages(need_compiler=True)
 
 
+def test_a_compiled_part_that_does_not_load_is_noticed() -> None:
+    install.check_loads(Path(sys.executable), "math")
+    with pytest.raises(install.InstallError, match=r"does not load: .*no_such_library.*\n.*make gpaw"):
+        install.check_loads(Path(sys.executable), "no_such_library")
+
+
 def test_an_environment_of_another_python_is_refused_and_left_alone(tmp_path: Path) -> None:
     program(tmp_path / "venv/bin/python", "echo 3.9")
     with pytest.raises(install.InstallError, match=r"holds Python 3\.9.*\n.*make clean"):
