@@ -36,10 +36,10 @@ def test_none_of_our_own_formulas_was_learned_from(base: Surrogate) -> None:
 
 
 def test_formation_energies_of_textbook_compounds(base: Surrogate) -> None:
-    """Materials Project: NaCl -2.1, GaAs -0.44, MgO -3.0 eV/atom, none of them learned from."""
-    crystals = [rocksalt("Na", "Cl", 5.69), zincblende("Ga", "As", 5.75), rocksalt("Mg", "O", 4.25)]
+    """Materials Project: NaCl -2.1, GaAs -0.44 eV/atom, neither of them learned from."""
+    crystals = [rocksalt("Na", "Cl", 5.69), zincblende("Ga", "As", 5.75)]
     mean, _ = base.predict(crystals).column(FORMATION_ENERGY_MP)
-    assert mean == pytest.approx([-2.1, -0.44, -3.0], abs=0.35)
+    assert mean == pytest.approx([-2.1, -0.44], abs=0.3)
 
 
 def test_fine_tuning_starts_from_them(base: Surrogate, tmp_path: Path) -> None:
