@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -183,3 +187,24 @@ def test_bad_labels_are_refused(examples: list[Example], small: SurrogateSetting
     with pytest.raises(DatasetError, match="LiN: formation_energy_per_atom is nan"):
         attempt([bad], [FORMATION_ENERGY])
     assert not (tmp_path / "x").exists()
+
+
+def test_sigterm_ends_training_as_asked(tmp_path: Path) -> None:
+    """Lightning alone would finish the epoch and leave with exit status 0."""
+    script = f"""
+import numpy as np
+from materia.crystal import Crystal
+from materia.surrogate import Example, SurrogateSettings, train
+crystal = Crystal.from_species(np.eye(3) * 3.5, ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+settings = SurrogateSettings(channels=8, members=1, epochs=100_000, checkpoint_every=1, pretrained=None)
+train([Example(crystal, {{"gap_pbe": 1.0}}, "CsCl")], targets=["gap_pbe"], settings=settings,
+      folder={str(tmp_path)!r}, progress=False)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "training/member-0.ckpt").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(timeout=60) == -signal.SIGTERM
+    assert not (tmp_path / "card.json").exists()

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from materia.surrogate._elements import N_ELEMENTS, N_FEATURES
 from materia.surrogate._graph import Batch
-from materia.surrogate._kernels import invariants, spherical_harmonics
+from materia.surrogate._kernels import Kernels, PackedKernels
 
 _ORDERS = ((0, 1), (1, 4), (4, 9))  # components of l = 0, 1, 2 in the harmonics
 _SUM_SCALE = 0.2  # keeps sums over some 25 neighbours of order one
@@ -59,9 +59,9 @@ class Interaction(nn.Module):
     features of l = 0, 1, 2, and all products are taken at the atom, where there are far fewer of them.
     """
 
-    def __init__(self, channels: int, radial: int) -> None:
+    def __init__(self, channels: int, radial: int, kernels: Kernels) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.kernels = channels, kernels
         self.weights = nn.Linear(radial, 3 * channels, bias=False)  # no bias: zero beyond the cutoff
         self.gate = nn.Linear(radial, channels, bias=False)
         self.ends = nn.Linear(channels, 2 * channels)  # sender, receiver
@@ -98,7 +98,7 @@ class Interaction(nn.Module):
         products = (
             (other[1] * new[1]).sum(1),
             (other[2] * new[2]).sum(1),
-            *invariants(new[1], new[2]),
+            *self.kernels.invariants(new[1], new[2]),
         )
         compressed = [torch.sign(p) * torch.log1p(p.abs()) for p in products]
         seen = torch.cat([h, new[0][:, 0], *compressed], dim=-1)
@@ -135,6 +135,7 @@ class Network(nn.Module):
         targets: names of the quantities, one head each.
         channels, layers, cutoff, radial, pooling_heads, replicas: see
             :class:`~materia.surrogate.SurrogateSettings`.
+        kernels: back end; the hand-packed one unless given.
     """
 
     centre: Tensor
@@ -150,13 +151,15 @@ class Network(nn.Module):
         radial: int,
         pooling_heads: int,
         replicas: int,
+        kernels: Kernels | None = None,
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
-        self.cutoff = cutoff
+        self.cutoff, self.channels = cutoff, channels
+        self.kernels = kernels or PackedKernels()
         self.elements = ElementEmbedding(channels)
         self.basis = RadialBasis(radial, cutoff)
-        self.layers = nn.ModuleList(Interaction(channels, radial) for _ in range(layers))
+        self.layers = nn.ModuleList(Interaction(channels, radial, self.kernels) for _ in range(layers))
         self.readout = Readout(channels, pooling_heads)
         self.heads = nn.ModuleDict(
             {
@@ -176,11 +179,21 @@ class Network(nn.Module):
     def describe(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Atoms' scalars (N, C), and their equivariant state (N, 2l+1, C) of l = 0, 1, 2 (1x0e, 1x1o, 1x2e)."""
         basis = self.basis(batch.vectors.norm(dim=-1), batch.mask)
-        harmonics = spherical_harmonics(batch.vectors).transpose(1, 2).contiguous()
+        harmonics = self.kernels.harmonics(batch.vectors).transpose(1, 2).contiguous()
         h, state = self.elements(batch.numbers), None
         for layer in self.layers:
             h, state = layer(h, state, basis, harmonics, batch.neighbour)
         return h, state or []
+
+    @property
+    def irreps(self) -> str:
+        """e3nn's name for what :meth:`node_features` returns."""
+        return f"{self.channels}x0e + {self.channels}x1o + {self.channels}x2e"
+
+    def node_features(self, batch: Batch) -> Tensor:
+        """(N, 9 C) equivariant features of every atom in e3nn's layout (:attr:`irreps`), for heads built on e3nn."""
+        _, state = self.describe(batch)
+        return torch.cat([part.transpose(1, 2).flatten(1) for part in state], dim=1)
 
     def physical(self, standardised: Tensor) -> Tensor:
         """(B, T, ...) standardised values in their units."""
