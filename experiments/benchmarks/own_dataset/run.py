@@ -104,7 +104,7 @@ def main() -> None:
     repeats, folds = args.repeats, args.folds
     if args.quick:
         repeats, folds = 1, 3
-        settings = settings.model_copy(update={"members": 2, "epochs": max(5, settings.epochs // 2)})
+        settings = settings.model_copy(update={"members": 2})
 
     features = composition_features(examples)
     labels = {name: truth(examples, name) for name in TARGETS}

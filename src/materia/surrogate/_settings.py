@@ -36,7 +36,7 @@ class SurrogateSettings(BaseModel):
 
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
     folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
-    epochs: int = Field(25, ge=1)
+    epochs: int = Field(15, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     trunk_rate: float = Field(0.2, gt=0, le=1, description="learning rate of pretrained layers over that of heads")
