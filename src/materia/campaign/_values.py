@@ -13,7 +13,7 @@ from materia.sustainability import supply_risk
 
 
 def values_of(crystal: Crystal, labels: Sequence[Label], hull: Hull, *, name: str) -> dict[str, float]:
-    """quantity -> value: the labels, the energy above the hull of the *other* known phases, the supply risk where it is known.
+    """quantity -> value: the labels, the energy above the hull of the *other* known phases, the supply risk if known.
 
     Args:
         name: the structure's own entry on the hull, which is left out when it is compared.
