@@ -11,13 +11,15 @@ from materia.simulation._levels import Level
 
 HARTREE_BOHR = 27.211386 * 0.529177**2  # eV Å²: kinetic energy is HARTREE_BOHR/2 k²
 
-# Fitted by experiments/cost/run.py to the CPU seconds of the project's own dataset; the terms are those of
-# a plane-wave code: set-up, Fourier transforms per band and k-point, subspace algebra. Other machines differ
-# by a factor that a campaign learns from its own finished jobs.
-_FIXED_S = 2.0
-_PER_TRANSFORM = 2.4e-7
-_PER_ALGEBRA = 1.0e-9
-_SELF_CONSISTENCIES = {"relax": 6.0, "gap": 2.5, "static": 1.0, "molecule": 8.0}
+# CPU seconds = a + n_k (b + c n_b n_w ln n_w + d n_b² n_w) for n_k k-points, n_b bands and n_w plane waves: set-up,
+# work per k-point, Fourier transforms, subspace algebra. Fitted by experiments/cost/run.py to the project's own dataset
+# (mean error 30 % for relaxations, whose steps cannot be known, 16 % for gaps); other machines differ by a factor.
+_COEFFICIENTS = {
+    "relax": (0.0, 0.224, 7.78e-7, 1.67e-6),
+    "gap": (5.5, 0.0, 0.0, 2.0e-6),
+    "static": (3.0, 0.0, 0.0, 1.0e-6),  # half a gap: no band path
+    "molecule": (20.0, 0.0, 0.0, 1.0e-5),  # a dozen steps at one k-point
+}
 
 
 def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str, float]:
@@ -35,8 +37,9 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
     """CPU seconds a recipe is expected to take."""
     bands = features["n_electrons"] / 2 + 4
     waves, kpoints = features["n_planewaves"], features["n_kpoints"]
-    once = _FIXED_S + kpoints * (_PER_TRANSFORM * bands * waves * math.log(waves) + _PER_ALGEBRA * bands**2 * waves)
-    return _SELF_CONSISTENCIES[recipe_name] * once
+    fixed, per_kpoint, transforms, algebra = _COEFFICIENTS[recipe_name]
+    each = per_kpoint + transforms * bands * waves * math.log(waves) + algebra * bands**2 * waves
+    return fixed + kpoints * each
 
 
 def estimate_memory_mb(features: Mapping[str, float]) -> int:
