@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,14 +129,14 @@ def _print_result(record: CampaignRecord) -> None:
 
     out = console()
     computed = [row for row in record.ranking if row["status"] == "computed"]
-    shown = [row for row in record.ranking if row["status"] != "failed"][:12]
-    names = [q for q in REGISTRY if any(q in row["values"] for row in shown) and q in _DISPLAYED]
+    shown = computed[:16]
+    names = [q for q in REGISTRY if any(q in row["values"] for row in shown) and q in _HEADINGS]
     table = Table(title=f"{record.name}: ranked candidates, computed with DFT (PBE, level {_level(record)})")
     table.add_column("#", justify="right")
     for heading in ("candidate", "status", "hit"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for name in names:
-        table.add_column(REGISTRY[name].label, justify="right")
+        table.add_column(_HEADINGS[name], justify="right", no_wrap=True)
     for row in shown:
         cells = [_cell(row, name) for name in names]
         table.add_row(str(row["rank"]), row["candidate_id"], row["status"], "yes" if row["hit"] else "", *cells)
@@ -142,16 +144,26 @@ def _print_result(record: CampaignRecord) -> None:
     failed = sum(row["status"] == "failed" for row in record.ranking)
     hits = sum(row["hit"] for row in computed)
     out.print(f"{len(computed)} computed by this campaign, {hits} of them hits; {failed} failed.")
+    known = [row["candidate_id"] for row in record.ranking if row["status"] == "labelled" and row["hit"]]
+    if known:
+        out.print(f"Known before, never picked, and meeting the same conditions: {', '.join(known)}.")
     out.print("[dim]computed, not validated: competing phases outside the known hull were not computed.[/dim]")
     folder = record.folder
     out.print(f"\nreport     {folder / 'report' / 'index.html'}")
-    out.print(f"structures {folder / 'results.db'}  (ase db {shlex.quote(str(folder / 'results.db'))})")
+    out.print(f"structures {folder / 'results.db'}  ({_program('ase')} db {shlex.quote(str(folder / 'results.db'))})")
     if (folder / "mlflow.db").is_file():
         uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
-        out.print(f"open the MLflow record:  mlflow ui --backend-store-uri {shlex.quote(uri)}")
+        out.print("the MLflow record, the report in it, opens in a browser with")
+        out.print(f"  {_program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}")
 
 
-_DISPLAYED = ("gap_pbe", "energy_above_hull", "supply_risk")
+def _program(name: str) -> str:
+    """As it can be typed here: by name if it is on PATH, else by the path beside this Python."""
+    beside = Path(sys.executable).parent / name
+    return name if shutil.which(name) or not beside.exists() else os.path.relpath(beside)
+
+
+_HEADINGS = {"gap_pbe": "PBE gap (eV)", "energy_above_hull": "above hull (eV/atom)", "supply_risk": "supply risk"}
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
