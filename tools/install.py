@@ -181,6 +181,8 @@ def install(venv: Path, extras: set[str], *, rebuild_gpaw: bool = False) -> bool
     target = f"{ROOT}[{','.join(sorted(extras))}]" if extras else str(ROOT)
     say(f"installing materia[{','.join(sorted(extras))}] at the versions of {constraints.relative_to(ROOT)}")
     pip(python, "install", "--constraint", str(constraints), "--editable", target)
+    if "gpaw" in extras:
+        check_loads(python)  # not before: it needs numpy
     (venv / STAMP).write_text(json.dumps({"digest": wanted, "extras": sorted(extras)}))
     return True
 
@@ -193,7 +195,6 @@ def install_gpaw(python: Path, wheels: Path, constraints: Path, *, rebuild: bool
     """
     requirement = pinned(constraints, "gpaw")
     if installed_version(python, "gpaw") == requirement.split("==")[1] and not rebuild:
-        check_loads(python)
         return
     say(f"building {requirement} (about a minute)")
     if rebuild and wheels.is_dir():
@@ -210,7 +211,6 @@ def install_gpaw(python: Path, wheels: Path, constraints: Path, *, rebuild: bool
         ) from error
     offline = ("--no-index", "--find-links", str(wheels))
     pip(python, "install", "--no-deps", "--force-reinstall", *offline, requirement)
-    check_loads(python)
 
 
 def check_loads(python: Path, module: str = "_gpaw") -> None:

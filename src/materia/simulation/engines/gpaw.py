@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MIXING = "steadier density mixing"
 NO_SYMMETRY = "k-points not reduced by the point group"
+REBUILD = "load the modules it was built with, or build it again: make gpaw"
 INSTALL = "install materia's extra: pip install 'materia[gpaw]' (docs/installation.md says how to build GPAW)"
 
 
@@ -75,7 +76,11 @@ class GPAWEngine:
             return Capabilities(
                 False, found, missing="GPAW's PAW datasets are not installed", remedy="pip install gpaw-data"
             )
-        return Capabilities(True, found, {name: bool(value) for name, value in _libraries().items()})
+        try:
+            libraries = _libraries()
+        except ImportError as error:  # a library it was linked with is not there when it runs
+            return Capabilities(False, found, missing=f"GPAW does not load: {error}", remedy=REBUILD)
+        return Capabilities(True, found, {name: bool(value) for name, value in libraries.items()})
 
     def pseudopotentials(self, elements: Sequence[str], level: Level) -> dict[str, str]:
         return {element: _setup(element, level.xc)[0] for element in sorted(set(elements))}
