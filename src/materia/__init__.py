@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, report, run, step
+    from materia.campaign import build_dataset, doctor, predict, run, step, write_report
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -24,9 +24,9 @@ _HOME = {
     "doctor": "materia.campaign",
     "load_campaign": "materia.record",
     "predict": "materia.campaign",
-    "report": "materia.campaign",
     "run": "materia.campaign",
     "step": "materia.campaign",
+    "write_report": "materia.campaign",
 }
 
 __all__ = [
@@ -37,9 +37,9 @@ __all__ = [
     "doctor",
     "load_campaign",
     "predict",
-    "report",
     "run",
     "step",
+    "write_report",
 ]
 
 

@@ -30,7 +30,7 @@ def _crystals() -> list[Crystal]:
 @pytest.fixture(scope="module")
 def surrogate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("surrogate")
-    settings = SurrogateSettings(channels=4, layers=1, members=2, epochs=1, device="cpu")
+    settings = SurrogateSettings(pretrained=None, channels=4, layers=1, members=2, epochs=1, device="cpu")
     examples = [Example(c, dict.fromkeys(TARGETS, 0.1 * k), c.formula) for k, c in enumerate(_crystals())]
     train(examples, targets=TARGETS, settings=settings, folder=folder, seed=0, progress=False)
     return folder

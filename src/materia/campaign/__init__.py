@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from materia.campaign._doctor import Finding, doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
-    from materia.campaign._report import report
+    from materia.campaign._report import write_report
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 
 _HOME = {
@@ -24,9 +24,9 @@ _HOME = {
     "find_campaign_file": "_settings",
     "load_settings": "_settings",
     "predict": "_predict",
-    "report": "_report",
     "run": "_loop",
     "step": "_loop",
+    "write_report": "_report",
 }
 
 __all__ = [
@@ -40,9 +40,9 @@ __all__ = [
     "find_campaign_file",
     "load_settings",
     "predict",
-    "report",
     "run",
     "step",
+    "write_report",
 ]
 
 

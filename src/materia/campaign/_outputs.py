@@ -84,7 +84,12 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
             prototype = campaign.pool.prototypes[index]
             add(campaign.pool.ids[index], "labelled", entry.structure, entry.labels, entry.id, prototype=prototype)
     rows = [
-        {**details[r.entry.id], "rank": r.rank, "hit": r.hit and bool(conditions.intervals), "probability": r.probability}
+        {
+            **details[r.entry.id],
+            "rank": r.rank,
+            "hit": r.hit and bool(conditions.intervals),
+            "probability": r.probability,
+        }
         for r in rank(contenders, conditions)
     ]
     write_json(campaign.folder / "ranking.json", rows)

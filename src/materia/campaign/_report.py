@@ -6,11 +6,11 @@ from pathlib import Path
 
 from materia.campaign._settings import parse_settings
 from materia.record import load_campaign
-from materia.report import write_report
+from materia.report import write_report as write_page
 from materia.tracking import track
 
 
-def report(folder: str | Path) -> Path:
+def write_report(folder: str | Path) -> Path:
     """Write the campaign's HTML page and MLflow record from its folder; returns the page.
 
     Needs no driver and changes nothing else, so it may run beside one.
@@ -19,7 +19,7 @@ def report(folder: str | Path) -> Path:
         CampaignError: there is no campaign in the folder.
     """
     record = load_campaign(folder)
-    page = write_report(record, Path(folder) / "report" / "index.html")
+    page = write_page(record, Path(folder) / "report" / "index.html")
     settings = parse_settings(dict(record.settings), where=Path(folder) / "campaign.yaml")
     if settings.tracking.enabled:
         track(record, settings.tracking)

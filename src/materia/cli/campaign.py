@@ -86,9 +86,9 @@ def status(folder: Folder, json: Json = False) -> None:
 
 def report(folder: Folder, json: Json = False) -> None:
     """Write the HTML report and the MLflow record of a campaign anew."""
-    from materia.campaign import report as write
+    from materia.campaign import write_report
 
-    page = write(folder)
+    page = write_report(folder)
     print_json({"report": str(page)}) if json else console().print(f"report: {page}")
 
 
