@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+PLAIN_WIDTH = 120  # of tables in files and pipes, where there is no terminal to fit
+
+
 def console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
 def print_json(value: Any) -> None:

@@ -131,7 +131,9 @@ def _print_result(record: CampaignRecord) -> None:
     computed = [row for row in record.ranking if row["status"] == "computed"]
     shown = computed[:16]
     names = [q for q in REGISTRY if any(q in row["values"] for row in shown) and q in _HEADINGS]
-    table = Table(title=f"{record.name}: ranked candidates, computed with DFT (PBE, level {_level(record)})")
+    table = Table(
+        title=f"{record.name}: ranked, computed with DFT (PBE, level {_level(record)}; predicted in brackets)"
+    )
     table.add_column("#", justify="right")
     for heading in ("candidate", "status", "hit"):
         table.add_column(heading, no_wrap=True)
@@ -152,7 +154,7 @@ def _print_result(record: CampaignRecord) -> None:
     out.print(f"\nreport     {folder / 'report' / 'index.html'}")
     out.print(f"structures {folder / 'results.db'}  ({_program('ase')} db {shlex.quote(str(folder / 'results.db'))})")
     if (folder / "mlflow.db").is_file():
-        uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        uri = f"sqlite:///{os.path.relpath(folder / 'mlflow.db')}"
         out.print("the MLflow record, the report in it, opens in a browser with")
         out.print(f"  {_program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}")
 
