@@ -155,7 +155,7 @@ def test_job_of_another_host_is_waited_for(manager: JobManager, tmp_path: Path) 
     """Its process cannot be seen from here: not dead, not run again, its result is taken when it comes."""
     manager.ledger.add(make_job(tmp_path, "a", "hang"))
     folder = tmp_path / "jobs" / "a" / "1"
-    until(lambda: (folder / "running.json").exists(), manager)
+    until(lambda: (folder / "running.json").exists() and manager.ledger.job("a").state is JobState.RUNNING, manager)
     claim = json.loads((folder / "claim.json").read_text())
     (folder / "claim.json").write_text(json.dumps({**claim, "host": "login2"}))
     os.kill(claim["pid"], signal.SIGKILL)
