@@ -34,6 +34,7 @@ class Campaign:
     pool: Pool
     dataset: Dataset
     database: CampaignDatabase
+    lock: DriverLock
 
 
 def now() -> str:
@@ -106,7 +107,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with DriverLock(folder):
+        with DriverLock(folder) as lock:
             if pool is None:
                 pool = Pool.load(folder / "pool")
             else:
@@ -116,7 +117,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
                 _pin(database, settings, pool, dataset, file)
                 if not started.is_file():
                     _write_started(started, settings, dataset, pool)
-                yield Campaign(folder, settings, pool, dataset, database)
+                yield Campaign(folder, settings, pool, dataset, database, lock)
             finally:
                 database.close()
 

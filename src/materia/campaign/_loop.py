@@ -17,7 +17,7 @@ from materia.campaign._learning import PoolPredictions, predict_pool
 from materia.campaign._outputs import write_outputs
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
-from materia.errors import SearchError
+from materia.errors import PoolExhaustedError
 from materia.record import CampaignRecord, Pick, PickState, load_campaign
 from materia.search import Beliefs, Conditions, Decider, finished
 
@@ -89,6 +89,7 @@ class Driver:
         Raises:
             MateriaError: what a person has to see to; the campaign stays as it is.
         """
+        self.campaign.lock.check()  # a driver that was taken for dead and replaced must not write on
         database, search = self.campaign.database, self.campaign.settings.search
         if database.meta().get("state") == "finished":
             return Step(Phase.FINISHED, "the campaign is finished")
@@ -137,8 +138,8 @@ class Driver:
                 taken={row.pick.candidate_index for row in before},
                 cost=self.knowledge.costs,
             )
-        except SearchError as error:
-            if slot == 0 or type(error).__name__ != "PoolExhaustedError":
+        except PoolExhaustedError:
+            if slot == 0:
                 raise
             with database.transaction():
                 database.set_meta({"exhausted": number})
