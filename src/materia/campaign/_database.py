@@ -13,7 +13,7 @@ from typing import Any
 
 from materia.crystal import Crystal
 from materia.errors import CampaignError, StorageError
-from materia.record import Label, Pick, PickState, to_json
+from materia.record import Label, Pick, PickState, pick_from_row, to_json
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -149,19 +149,7 @@ class CampaignDatabase:
 
 
 def _pick_row(row: tuple[Any, ...]) -> PickRow:
-    pick = Pick(
-        round=row[0],
-        slot=row[1],
-        candidate_id=row[2],
-        candidate_index=row[3],
-        trial_number=row[4],
-        predictions=json.loads(row[5]),
-        score=json.loads(row[6]),
-        state=PickState(row[7]),
-        reason=row[8],
-        labels=tuple(Label(**label) for label in json.loads(row[12])),
-    )
-    return PickRow(pick, row[9], row[10], Crystal.from_record(json.loads(row[11])))
+    return PickRow(pick_from_row((*row[:9], row[12])), row[9], row[10], Crystal.from_record(json.loads(row[11])))
 
 
 @contextmanager

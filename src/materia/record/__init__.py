@@ -1,7 +1,7 @@
 """The values a campaign is made of."""
 
 from materia.record._campaign_record import CampaignRecord, JobRecord
-from materia.record._load import load_campaign
+from materia.record._load import load_campaign, pick_from_row
 from materia.record._redact import redacted
 from materia.record._values import (
     Candidate,
@@ -29,6 +29,7 @@ __all__ = [
     "Resources",
     "Round",
     "load_campaign",
+    "pick_from_row",
     "redacted",
     "to_json",
 ]

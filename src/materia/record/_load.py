@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,27 @@ def _rounds(connection: sqlite3.Connection) -> tuple[Round, ...]:
         "FROM picks ORDER BY round, slot"
     )
     for row in connection.execute(query):
-        pick = Pick(
-            round=row[0],
-            slot=row[1],
-            candidate_id=row[2],
-            candidate_index=row[3],
-            trial_number=row[4],
-            predictions=json.loads(row[5]),
-            score=json.loads(row[6]),
-            state=PickState(row[7]),
-            reason=row[8],
-            labels=tuple(Label(**label) for label in json.loads(row[9])),
-        )
+        pick = pick_from_row(row)
         picks.setdefault(pick.round, []).append(pick)
     rows = connection.execute("SELECT number, state, n_labelled, metrics FROM rounds ORDER BY number").fetchall()
     return tuple(Round(n, state, labelled, json.loads(m), tuple(picks.get(n, ()))) for n, state, labelled, m in rows)
+
+
+def pick_from_row(row: Sequence[Any]) -> Pick:
+    """A pick from its columns: round, slot, candidate_id, candidate_index, trial_number, predictions, score, state,
+    reason, labels (JSON text where they are not plain)."""
+    return Pick(
+        round=row[0],
+        slot=row[1],
+        candidate_id=row[2],
+        candidate_index=row[3],
+        trial_number=row[4],
+        predictions=json.loads(row[5]),
+        score=json.loads(row[6]),
+        state=PickState(row[7]),
+        reason=row[8],
+        labels=tuple(Label(**label) for label in json.loads(row[9])),
+    )
 
 
 def _jobs(connection: sqlite3.Connection) -> tuple[JobRecord, ...]:
