@@ -295,6 +295,7 @@ stop_node() { # as a node that loses power: slurmd, its slurmstepds and their pr
   rm -f "$D/run/node-$1.pid"
   for f in /proc/[0-9]*/environ; do
     grep -qzx "SLURMD_NODENAME=$1" "$f" 2>/dev/null || continue     # a process of a job on this node
+    grep -qzxF "SLURM_CONF=$SLURM_CONF" "$f" 2>/dev/null || continue # of this cluster: there may be two
     p=${f#/proc/}; p=${p%/environ}
     pp=$(awk '/^PPid:/{print $2}' "/proc/$p/status" 2>/dev/null) || continue
     grep -q '^slurmstepd:' "/proc/$pp/cmdline" 2>/dev/null && kills=("$pp" "${kills[@]}")

@@ -125,7 +125,9 @@ class Backend(Protocol):
     name: str
     poll_interval_s: float
     patience_s: float
-    trouble: str
+
+    @property
+    def trouble(self) -> str: ...
 
     def limits(self) -> Limits:
         """The most one job may ask for."""

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import math
-import os
-import shlex
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from materia.compute import _attempt, _files, _slurm_text
 from materia.compute._backend import Phase, Status, Submission, Task, Ticket, Verdict
-from materia.compute._local import LAUNCHER
 from materia.compute._retries import Limits
 from materia.compute._site import Site
-from materia.errors import SchedulerError
+from materia.compute._slurm_client import SlurmClient, UnansweredError
+from materia.compute._slurm_script import job_script, sbatch_options, site_python
 from materia.record import OutcomeKind, Resources
 
-_BATCH = 200  # ids or names on one command line
 _AMBIGUOUS_SIGNALS = (-15, -9)
-
-
-class _UnansweredError(Exception):
-    """A question to Slurm has no answer: never a reason to act."""
 
 
 class SlurmBackend:
@@ -44,14 +36,18 @@ class SlurmBackend:
         self.name = "slurm"
         self.poll_interval_s = site.poll_interval_s
         self.patience_s = site.patience_s
-        self.trouble = ""
+        self.client = SlurmClient(site)
         self._asked_at = -math.inf
         self._known: dict[tuple[str, int], Status] = {}
         self._missing_since: dict[tuple[str, int], float] = {}
         self._tried_at: dict[str, float] = {}
         self._others_waiting = False
         self._searched_at = self._busy_at = -math.inf
-        self._need("sbatch")
+
+    @property
+    def trouble(self) -> str:
+        """Why Slurm could not be asked lately, or would not take a job for now."""
+        return self.client.trouble
 
     # ------------------------------------------------------------------ what fits
 
@@ -93,11 +89,7 @@ class SlurmBackend:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """``python``, or the driver's own interpreter, becomes the site's."""
-        return [self._python if argv[0] in ("python", sys.executable) else argv[0], *argv[1:]]
-
-    @property
-    def _python(self) -> str:
-        return self.site.python or sys.executable
+        return [site_python(self.site) if argv[0] in ("python", sys.executable) else argv[0], *argv[1:]]
 
     # ------------------------------------------------------------------ submit
 
@@ -106,12 +98,12 @@ class SlurmBackend:
             task.folder,
             {
                 "members.json": _files.dump({"folders": [str(member.folder) for member in task.members]}),
-                "job.sh": self._script(task),
+                "job.sh": job_script(self.site, task.folder),
             },
         )
         self._tried_at[task.token] = time.time()
         try:
-            answer = self._run("sbatch", *self._options(task), str(task.folder / "job.sh"))
+            answer = self.client.sbatch(*sbatch_options(self.site, task), str(task.folder / "job.sh"))
         except subprocess.TimeoutExpired:
             said = Submission(Verdict.UNKNOWN, words=f"sbatch gave no answer in {self.site.command_timeout_s} s")
         else:
@@ -121,45 +113,8 @@ class SlurmBackend:
         if said.verdict is Verdict.BUSY:
             self._busy_at = time.monotonic()
         self._others_waiting |= said.verdict is Verdict.ACCEPTED
-        self.trouble = said.words if said.verdict in (Verdict.UNKNOWN, Verdict.BUSY) else ""
+        self.client.trouble = said.words if said.verdict in (Verdict.UNKNOWN, Verdict.BUSY) else ""
         return said
-
-    def _script(self, task: Task) -> str:
-        """The job script: no name, formula or path reaches the shell unquoted."""
-        folder = shlex.quote(str(task.folder))
-        run = [self._python, "-P", LAUNCHER, "--member", str(task.folder / "members.json")]
-        lines = [
-            "#!/bin/bash",
-            "# One member of this array runs one attempt; members.json says which.",
-            f'exec >>{folder}/"member-$SLURM_ARRAY_TASK_ID.log" 2>&1',
-            *self.site.environment,
-            f'exec {shlex.join(run)} "$SLURM_ARRAY_TASK_ID"',
-        ]
-        return "\n".join(lines) + "\n"
-
-    def _options(self, task: Task) -> list[str]:
-        site, asked = self.site, task.members[0].resources
-        throttle = f"%{site.array_throttle}" if site.array_throttle else ""
-        cores = asked.cores
-        if site.memory_per_core_mb:
-            cores = max(cores, math.ceil((asked.memory_mb + site.memory_margin_mb) / site.memory_per_core_mb))
-        options = {
-            "job-name": task.token,
-            "array": f"0-{len(task.members) - 1}{throttle}",
-            "nodes": "1",
-            "ntasks": "1",
-            "cpus-per-task": str(cores),
-            "time": str(math.ceil((asked.walltime_s + site.walltime_margin_s) / 60)),
-            "partition": site.partition,
-            "qos": site.qos,
-            "account": site.account,
-            "constraint": site.constraint,
-            "mem": f"{asked.memory_mb + site.memory_margin_mb}M" if site.request_memory else None,
-            "chdir": "/",  # every path in the script is absolute
-            "output": "/dev/null",  # the script opens its own log: Slurm would expand % and \ in its path
-        }
-        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-        return ["--parsable", "--no-requeue", *given, *site.options]
 
     def find(self, tasks: Sequence[Task]) -> Mapping[str, Submission]:
         """Queue, then accounting. Absent only if both answered and no submission can still be on its way."""
@@ -168,10 +123,10 @@ class SlurmBackend:
         self._searched_at = time.monotonic()
         tokens = [task.token for task in tasks]
         try:
-            records = list(self._queue(tokens))
+            records = list(self.client.queue(tokens))
             unseen = set(tokens) - {record.token for record in records}
-            records += self._accounting(sorted(unseen), min(task.since for task in tasks))
-        except _UnansweredError:
+            records += self.client.accounting(sorted(unseen), min(task.since for task in tasks))
+        except UnansweredError:
             return {}
         found: dict[str, Submission] = {}
         for task in tasks:
@@ -212,14 +167,14 @@ class SlurmBackend:
         self._asked_at, self._known = time.monotonic(), {}
         tokens = sorted({ticket.token for ticket in tickets})
         try:
-            records = list(self._queue(tokens))
+            records = list(self.client.queue(tokens))
             seen = _slurm_text.liveliest(records)
             missing = [ticket for ticket in tickets if (ticket.token, ticket.slot) not in seen]
             if missing:
                 names = sorted({ticket.token for ticket in missing})
-                accounted = self._accounting(names, min(ticket.since for ticket in missing))
+                accounted = self.client.accounting(names, min(ticket.since for ticket in missing))
                 seen = {**_slurm_text.liveliest(accounted), **seen}
-        except _UnansweredError:
+        except UnansweredError:
             return
         for ticket in tickets:
             status = seen.get((ticket.token, ticket.slot))
@@ -257,65 +212,5 @@ class SlurmBackend:
     def cancel(self, tickets: Sequence[Ticket]) -> None:
         """Ask Slurm to end them. If it cannot be asked, the fence in the attempt folder still holds."""
         jobs = [f"{ticket.handle}_{ticket.slot}" for ticket in tickets if ticket.handle]
-        for start in range(0, len(jobs), _BATCH):
-            try:
-                self._ask_slurm("scancel", *jobs[start : start + _BATCH])
-            except _UnansweredError:
-                return
-
-    # ------------------------------------------------------------------ questions
-
-    def _queue(self, tokens: Sequence[str]) -> Iterable[_slurm_text.Record]:
-        options = ("-h", "-a", "-r", "-u", str(os.getuid()), "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
-        text = self._ask_slurm("squeue", *options, f"--name={','.join(tokens)}")
-        return _slurm_text.parse_squeue(text)
-
-    def _accounting(self, tokens: Sequence[str], since: float) -> Iterable[_slurm_text.Record]:
-        if not tokens or not self.site.accounting:
-            return []
-        day_before = datetime.datetime.fromtimestamp(since - 86400).strftime("%Y-%m-%dT%H:%M:%S")
-        options = ("-n", "-X", "-P", "-D", "-S", day_before, "-o", _slurm_text.SACCT_FORMAT)
-        text = self._ask_slurm("sacct", *options, f"--name={','.join(tokens)}")
-        return _slurm_text.parse_sacct(text)
-
-    def _ask_slurm(self, program: str, *arguments: str) -> str:
-        try:
-            answer = self._run(program, *arguments)
-        except subprocess.TimeoutExpired as error:
-            self.trouble = f"{program} gave no answer in {self.site.command_timeout_s} s"
-            raise _UnansweredError from error
-        if answer.returncode != 0:
-            self.trouble = f"{program}: {answer.stderr.strip() or f'ended with {answer.returncode}'}"
-            raise _UnansweredError
-        self.trouble = ""
-        return answer.stdout
-
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        self._need(program)
-        return subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=self.site.command_timeout_s,
-            env=_clean_environment(),
-            check=False,
-        )
-
-    def _need(self, program: str) -> None:
-        if shutil.which(program) is None:
-            raise SchedulerError(
-                f"there is no {program} on this machine",
-                where=f"site {self.site.name}",
-                remedy="run on a login node of the site, or choose compute.backend: local",
-            )
-
-
-def _clean_environment() -> dict[str, str]:
-    """Without what a surrounding Slurm job, the driver's, would pass on to the jobs."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_"))
-    }
+        with contextlib.suppress(UnansweredError):
+            self.client.scancel(jobs)

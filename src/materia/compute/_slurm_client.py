@@ -1,0 +1,103 @@
+"""Talking to Slurm: sbatch, squeue, sacct and scancel, and what to make of silence."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from materia.compute import _slurm_text
+from materia.compute._site import Site
+from materia.errors import SchedulerError
+
+_BATCH: Final = 200  # ids on one command line
+
+
+class UnansweredError(Exception):
+    """A question to Slurm has no answer: never a reason to act."""
+
+
+class SlurmClient:
+    """The scheduler's commands. A question without an answer raises :class:`UnansweredError` and sets ``trouble``.
+
+    Raises:
+        SchedulerError: there is no sbatch on this machine.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.trouble = ""
+        self.questions = 0  # asked so far, for tests and benchmarks
+        self._need("sbatch")
+
+    def sbatch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Submit; the answer as it came.
+
+        Raises:
+            subprocess.TimeoutExpired: none came; the job may have been accepted all the same.
+        """
+        return self._run("sbatch", *arguments)
+
+    def queue(self, tokens: Sequence[str]) -> Iterable[_slurm_text.Record]:
+        """Array members of these names that the controller remembers."""
+        options = ("-h", "-a", "-r", "-u", str(os.getuid()), "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
+        return _slurm_text.parse_squeue(self._ask("squeue", *options, f"--name={','.join(tokens)}"))
+
+    def accounting(self, tokens: Sequence[str], since: float) -> Iterable[_slurm_text.Record]:
+        """Array members of these names in accounting, from a day before ``since`` (seconds since 1970) on."""
+        if not tokens or not self.site.accounting:
+            return []
+        day_before = datetime.datetime.fromtimestamp(since - 86400).strftime("%Y-%m-%dT%H:%M:%S")
+        options = ("-n", "-X", "-P", "-D", "-S", day_before, "-o", _slurm_text.SACCT_FORMAT)
+        return _slurm_text.parse_sacct(self._ask("sacct", *options, f"--name={','.join(tokens)}"))
+
+    def scancel(self, jobs: Sequence[str]) -> None:
+        """End these jobs or array members."""
+        for start in range(0, len(jobs), _BATCH):
+            self._ask("scancel", *jobs[start : start + _BATCH])
+
+    def _ask(self, program: str, *arguments: str) -> str:
+        self.questions += 1
+        try:
+            answer = self._run(program, *arguments)
+        except subprocess.TimeoutExpired as error:
+            self.trouble = f"{program} gave no answer in {self.site.command_timeout_s} s"
+            raise UnansweredError from error
+        if answer.returncode != 0:
+            self.trouble = f"{program}: {answer.stderr.strip() or f'ended with {answer.returncode}'}"
+            raise UnansweredError
+        self.trouble = ""
+        return answer.stdout
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self._need(program)
+        return subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=self.site.command_timeout_s,
+            env=_clean_environment(),
+            check=False,
+        )
+
+    def _need(self, program: str) -> None:
+        if shutil.which(program) is None:
+            raise SchedulerError(
+                f"there is no {program} on this machine",
+                where=f"site {self.site.name}",
+                remedy="run on a login node of the site, or choose compute.backend: local",
+            )
+
+
+def _clean_environment() -> dict[str, str]:
+    """Without what a surrounding Slurm job, the driver's, would pass on to the jobs."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_"))
+    }
