@@ -218,3 +218,14 @@ def test_job_scripts_are_clean(manager_for: Callable[..., JobManager], tmp_path:
     drive(manager)
     (script,) = tmp_path.glob("tasks/*/job.sh")
     subprocess.run(["shellcheck", script], check=True)
+
+
+class TestSlurmBackendWithPilots(BackendConformance):
+    """The same promises where short jobs share allocations."""
+
+    timeout_s = 120.0
+
+    @pytest.fixture
+    def settings(self, slurm_site: Site) -> ComputeSettings:
+        overrides = {**FREE, "pilots": {"below_s": 3600, "count": 2, "slots": 3, "walltime_s": 3600}}
+        return ComputeSettings(backend="slurm", site="dev", overrides=overrides, retries=Retries(timeouts=0))

@@ -106,6 +106,11 @@ def fence(folder: Path, kind: OutcomeKind, reason: str, message: str) -> bool:
     return "revoked" in (claimed(folder) or {})
 
 
+def tell_to_end(folder: Path) -> None:
+    """Ask the launcher of a claimed attempt to end it: where no signal reaches one job of many in an allocation."""
+    _files.replace(folder / "cancel", "")
+
+
 def status_of_revoked(claim: Mapping[str, Any]) -> Status:
     """How an attempt ended that a driver fenced off before anything ran it."""
     return Status(Phase.ENDED, OutcomeKind(claim["revoked"]), str(claim["reason"]), str(claim["message"]))

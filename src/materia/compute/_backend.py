@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from materia.compute._retries import Limits
 from materia.record import OutcomeKind, Resources
@@ -25,6 +25,10 @@ class Phase(StrEnum):
     ENDED = "ended"
     ABSENT = "absent"  # it is certain that it has nothing and that nothing claimed the folder
     UNKNOWN = "unknown"  # it could not be asked, or its answer is not final: never a reason to act
+
+
+PASSED_OVER: Final = "passed_over"
+"""Reason of an ABSENT attempt whose allocation ended in good order before its turn: handed over again, uncounted."""
 
 
 @dataclass(frozen=True)

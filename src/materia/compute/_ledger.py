@@ -153,8 +153,13 @@ class Ledger:
 
     # ------------------------------------------------------------------ attempts and tasks
 
-    def open_task(self, token: str, backend: str, members: Sequence[tuple[str, int, Resources]]) -> None:
-        """Write the intent to submit a task: its members' jobs become SUBMITTING."""
+    def open_task(
+        self, token: str, backend: str, members: Sequence[tuple[str, int, Resources]], *, counted: bool = True
+    ) -> None:
+        """Write the intent to submit a task: its members' jobs become SUBMITTING.
+
+        ``counted``: whether an attempt handed over before counts this as another submission.
+        """
         with self.transaction():
             self._db.execute(
                 "INSERT INTO tasks (token, backend, since) VALUES (?, ?, ?)", (token, backend, time.time())
@@ -163,8 +168,8 @@ class Ledger:
                 self._db.execute(
                     """INSERT INTO attempts (key, attempt, token, slot, submissions, resources)
                     VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (key, attempt) DO UPDATE SET
-                    token = excluded.token, slot = excluded.slot, submissions = submissions + 1""",
-                    (key, attempt, token, slot, _dump(resources)),
+                    token = excluded.token, slot = excluded.slot, submissions = submissions + ?""",
+                    (key, attempt, token, slot, _dump(resources), int(counted)),
                 )
                 self._move(key, JobState.SUBMITTING)
                 self._db.execute("UPDATE jobs SET attempts = ? WHERE key = ?", (attempt, key))

@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from materia.compute import _attempt
-from materia.compute._backend import Backend, Phase, Status, Submission, Task, Ticket, Verdict
+from materia.compute._backend import PASSED_OVER, Backend, Phase, Status, Submission, Task, Ticket, Verdict
 from materia.compute._ledger import Job, Ledger, task_of
 from materia.compute._retries import Retries
 from materia.compute._states import JobState
@@ -85,8 +85,8 @@ class JobManager:
         wanted = set(keys)
         tickets = {t.key: t for t in self.ledger.tickets(self.root) if t.key in wanted}
         for ticket in tickets.values():
-            if ticket.folder.is_dir():
-                _attempt.fence(ticket.folder, OutcomeKind.CANCELLED, "cancelled", reason)
+            if ticket.folder.is_dir() and not _attempt.fence(ticket.folder, OutcomeKind.CANCELLED, "cancelled", reason):
+                _attempt.tell_to_end(ticket.folder)
         self.backend.cancel(list(tickets.values()))
         outcomes = []
         for job in self.ledger.jobs(*(s for s in JobState if s not in (JobState.DONE, JobState.FAILED))):
@@ -135,17 +135,17 @@ class JobManager:
         running = {job.key for job in self.ledger.jobs(JobState.RUNNING)}
         statuses = self.backend.poll(tickets)
         outcomes: list[Outcome] = []
-        absent: dict[str, list[Ticket]] = {}
+        absent: dict[tuple[str, bool], list[Ticket]] = {}
         for ticket in tickets:
             status = statuses.get(ticket.id, Status(Phase.UNKNOWN))
             if status.phase is Phase.RUNNING and ticket.key not in running:
                 self.ledger.set_running(ticket.key)
             elif status.phase is Phase.ABSENT:
-                absent.setdefault(ticket.token, []).append(ticket)
+                absent.setdefault((ticket.token, status.reason == PASSED_OVER), []).append(ticket)
             elif status.phase is Phase.ENDED:
                 outcomes += self._end(ticket, status)
-        for lost in absent.values():
-            outcomes += self._lost(lost)
+        for (_, passed_over), lost in absent.items():
+            outcomes += self._lost(lost, passed_over)
         return outcomes
 
     def _end(self, ticket: Ticket, status: Status) -> list[Outcome]:
@@ -173,11 +173,11 @@ class JobManager:
         since = self._missing_since.setdefault(ticket.id, time.monotonic())
         return time.monotonic() - since < self.backend.patience_s
 
-    def _lost(self, tickets: Sequence[Ticket]) -> list[Outcome]:
-        """The backend has nothing: hand the same attempts over again, a bounded number of times."""
-        again = [ticket for ticket in tickets if ticket.submissions < MAX_SUBMISSIONS]
+    def _lost(self, tickets: Sequence[Ticket], passed_over: bool) -> list[Outcome]:
+        """The backend has nothing: hand the same attempts over again, a bounded number of times if it lost them."""
+        again = [ticket for ticket in tickets if passed_over or ticket.submissions < MAX_SUBMISSIONS]
         if again:
-            self._open([(t.key, t.attempt, t) for t in again])
+            self._open([(t.key, t.attempt, t) for t in again], counted=not passed_over)
         outcomes: list[Outcome] = []
         for ticket in tickets:
             if ticket in again:
@@ -260,9 +260,10 @@ class JobManager:
             number += 1
         return number
 
-    def _open(self, members: Sequence[tuple[str, int, Job | Ticket]]) -> Verdict:
+    def _open(self, members: Sequence[tuple[str, int, Job | Ticket]], *, counted: bool = True) -> Verdict:
         token = f"mt-{uuid4().hex[:16]}"
-        self.ledger.open_task(token, self.backend.name, [(k, n, m.resources) for k, n, m in members])
+        asked = [(key, number, member.resources) for key, number, member in members]
+        self.ledger.open_task(token, self.backend.name, asked, counted=counted)
         keys = {key for key, _, _ in members}
         tickets = self.ledger.tickets(self.root, JobState.SUBMITTING)
         return self._hand_over(task_of(self.root, [t for t in tickets if t.key in keys]))

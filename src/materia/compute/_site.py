@@ -24,6 +24,18 @@ class QosLimits(BaseModel):
     submitted: int | None = Field(default=None, ge=1, description="jobs in the queue at once")
 
 
+class Pilots(BaseModel):
+    """Short jobs share allocations: each pilot is one array member that runs many jobs, one after the other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    below_s: int = Field(default=600, ge=1, description="jobs that ask for no more walltime than this go into pilots")
+    count: int = Field(default=4, ge=1, description="pilots of one task")
+    slots: int = Field(default=1, ge=1, description="jobs a pilot runs at a time")
+    walltime_s: int = Field(default=3600, ge=60, description="of a pilot, at most")
+    members: int = Field(default=1000, ge=1, description="jobs handed to the pilots of one task")
+
+
 class Site(BaseModel):
     """A Slurm site. Read from ``slurm/sites/NAME.yaml`` or a file of the user's."""
 
@@ -47,9 +59,11 @@ class Site(BaseModel):
     )
     array_size: int = Field(default=1000, ge=1, description="members of one array; MaxArraySize - 1")
     array_throttle: int | None = Field(default=None, ge=1, description="members of an array that run at once")
+    pilots: Pilots | None = Field(default=None, description="for short jobs; without it every job is an array member")
     accounting: bool = Field(default=True, description="whether sacct answers")
     walltime_margin_s: int = Field(default=120, ge=0, description="asked for on top, to end a job in order")
     memory_margin_mb: int = Field(default=100, ge=0, description="asked for on top, for the launcher")
+    heartbeat_s: float = Field(default=30.0, gt=0, description="between signs of life of a running job")
     poll_interval_s: float = Field(default=30.0, gt=0, description="between questions to the scheduler")
     settle_s: float = Field(default=120.0, ge=0, description="how long a submission may still be on its way")
     patience_s: float = Field(default=90.0, ge=0, description="how long a result may be on its way to this host")

@@ -8,16 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from materia.compute import _attempt, _files, _slurm_text
-from materia.compute._backend import Phase, Status, Submission, Task, Ticket, Verdict
+from materia.compute import _files, _slurm_text
+from materia.compute._backend import Status, Submission, Task, Ticket, Verdict
 from materia.compute._retries import Limits
 from materia.compute._site import Site
 from materia.compute._slurm_client import SlurmClient, UnansweredError
-from materia.compute._slurm_script import job_script, sbatch_options, site_python
-from materia.record import OutcomeKind, Resources
-
-_AMBIGUOUS_SIGNALS = (-15, -9)
+from materia.compute._slurm_script import read_shape, sbatch_options, short, site_python, task_files, task_folder
+from materia.compute._slurm_watch import SlurmWatch
+from materia.record import Resources
 
 
 class SlurmBackend:
@@ -37,9 +37,7 @@ class SlurmBackend:
         self.poll_interval_s = site.poll_interval_s
         self.patience_s = site.patience_s
         self.client = SlurmClient(site)
-        self._asked_at = -math.inf
-        self._known: dict[tuple[str, int], Status] = {}
-        self._missing_since: dict[tuple[str, int], float] = {}
+        self._watch = SlurmWatch(self.client)
         self._tried_at: dict[str, float] = {}
         self._others_waiting = False
         self._searched_at = self._busy_at = -math.inf
@@ -75,17 +73,26 @@ class SlurmBackend:
         return ""
 
     def plan(self, waiting: Sequence[Resources], active: Sequence[Resources]) -> list[list[int]]:
-        """Jobs that ask for the same go into one array; the order is kept."""
+        """Jobs that ask for about the same go into one array, short ones into the pilots of one; the order is kept."""
         self._others_waiting = bool(active)
         if time.monotonic() - self._busy_at < self.poll_interval_s:
             return []
         allowed = self.site.limits().submitted
         room = len(waiting) if allowed is None else max(0, allowed - len(active))
-        groups: dict[Resources, list[int]] = {}
+        groups: dict[tuple[Any, ...], list[int]] = {}
         for index, asked in list(enumerate(waiting))[:room]:
-            groups.setdefault(asked, []).append(index)
-        size = self.site.array_size
-        return [members[i : i + size] for members in groups.values() for i in range(0, len(members), size)]
+            groups.setdefault(self._alike(asked), []).append(index)
+        tasks = []
+        for key, members in groups.items():
+            size = self.site.pilots.members if key[0] and self.site.pilots else self.site.array_size
+            tasks += [members[start : start + size] for start in range(0, len(members), size)]
+        return tasks
+
+    def _alike(self, asked: Resources) -> tuple[Any, ...]:
+        """What jobs of one array have in common: the array asks for the most that one of them needs."""
+        if short(self.site, asked):
+            return (True, asked.cores, _rough(asked.memory_mb))
+        return (False, asked.cores, _rough(asked.memory_mb), _rough(asked.walltime_s))
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """``python``, or the driver's own interpreter, becomes the site's."""
@@ -94,13 +101,7 @@ class SlurmBackend:
     # ------------------------------------------------------------------ submit
 
     def submit(self, task: Task) -> Submission:
-        _files.write_folder(
-            task.folder,
-            {
-                "members.json": _files.dump({"folders": [str(member.folder) for member in task.members]}),
-                "job.sh": job_script(self.site, task.folder),
-            },
-        )
+        _files.write_folder(task.folder, task_files(self.site, task))
         self._tried_at[task.token] = time.time()
         try:
             answer = self.client.sbatch(*sbatch_options(self.site, task), str(task.folder / "job.sh"))
@@ -140,77 +141,19 @@ class SlurmBackend:
     # ------------------------------------------------------------------ watch
 
     def poll(self, tickets: Sequence[Ticket]) -> Mapping[tuple[str, int], Status]:
-        statuses: dict[tuple[str, int], Status] = {}
-        open_tickets = []
-        for ticket in tickets:
-            said = self._word_of_launcher(ticket)
-            if said is None:
-                open_tickets.append(ticket)
-            else:
-                statuses[ticket.id] = said
-        if open_tickets and time.monotonic() - self._asked_at >= self.site.poll_interval_s:
-            self._ask(open_tickets)
-        for ticket in open_tickets:
-            statuses[ticket.id] = self._known.get(ticket.id, Status(Phase.UNKNOWN))
-        return statuses
-
-    def _word_of_launcher(self, ticket: Ticket) -> Status | None:
-        """The ending in ``exit.json``, unless a signal ended it: then Slurm knows whose and why."""
-        ending = _attempt.read_exit(ticket.folder)
-        if ending is None or ending.status == "terminated":
-            return None
-        if ending.status == "exited" and ending.returncode in _AMBIGUOUS_SIGNALS:
-            return None
-        return _attempt.status_of_exit(ending, ticket.folder)
-
-    def _ask(self, tickets: Sequence[Ticket]) -> None:
-        self._asked_at, self._known = time.monotonic(), {}
-        tokens = sorted({ticket.token for ticket in tickets})
-        try:
-            records = list(self.client.queue(tokens))
-            seen = _slurm_text.liveliest(records)
-            missing = [ticket for ticket in tickets if (ticket.token, ticket.slot) not in seen]
-            if missing:
-                names = sorted({ticket.token for ticket in missing})
-                accounted = self.client.accounting(names, min(ticket.since for ticket in missing))
-                seen = {**_slurm_text.liveliest(accounted), **seen}
-        except UnansweredError:
-            return
-        for ticket in tickets:
-            status = seen.get((ticket.token, ticket.slot))
-            self._known[ticket.id] = self._when_missing(ticket) if status is None else self._explained(ticket, status)
-            if status is not None:
-                self._missing_since.pop(ticket.id, None)
-
-    def _explained(self, ticket: Ticket, status: Status) -> Status:
-        if status.phase is not Phase.ENDED or status.kind is not OutcomeKind.CRASHED:
-            return status
-        ending = _attempt.read_exit(ticket.folder)
-        if ending is not None:
-            return _attempt.status_of_exit(ending, ticket.folder)
-        log = self._log(ticket)
-        message = f"{status.message}. {log}" if log else status.message
-        return Status(status.phase, status.kind, status.reason, message, status.retryable, status.patient)
-
-    def _when_missing(self, ticket: Ticket) -> Status:
-        """Queue and accounting both answered and neither knows it: believed after a while only."""
-        since = self._missing_since.setdefault(ticket.id, time.monotonic())
-        if time.monotonic() - since < self.site.settle_s:
-            return Status(Phase.UNKNOWN)
-        claim = _attempt.claimed(ticket.folder)
-        if claim is None:
-            return Status(Phase.ABSENT)
-        if "revoked" in claim:
-            return _attempt.status_of_revoked(claim)
-        message = f"neither queue nor accounting knows job {ticket.handle}_{ticket.slot} any more"
-        return Status(Phase.ENDED, OutcomeKind.NODE_FAILURE, "vanished", message)
-
-    def _log(self, ticket: Ticket) -> str:
-        folder = ticket.folder.parents[2] / "tasks" / ticket.token
-        return _files.tail(folder / f"member-{ticket.slot}.log", 500)
+        return self._watch.poll(tickets)
 
     def cancel(self, tickets: Sequence[Ticket]) -> None:
-        """Ask Slurm to end them. If it cannot be asked, the fence in the attempt folder still holds."""
-        jobs = [f"{ticket.handle}_{ticket.slot}" for ticket in tickets if ticket.handle]
+        """Ask Slurm to end them. If it cannot be asked, the fence in the attempt folder still holds.
+
+        A pilot has other jobs and goes on: one of its jobs ends by the word in its folder.
+        """
+        alone = [ticket for ticket in tickets if ticket.handle and read_shape(task_folder(ticket)) is None]
+        jobs = [f"{ticket.handle}_{ticket.slot}" for ticket in alone]
         with contextlib.suppress(UnansweredError):
             self.client.scancel(jobs)
+
+
+def _rough(value: int) -> int:
+    """Numbers within a factor of 1.5 of each other mostly share this one."""
+    return math.ceil(math.log(max(1, value), 1.5))

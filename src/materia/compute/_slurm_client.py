@@ -14,6 +14,7 @@ from materia.compute._site import Site
 from materia.errors import SchedulerError
 
 _BATCH: Final = 200  # ids on one command line
+_NAMES: Final = 1000  # names on one command line; beyond that all jobs are asked for
 
 
 class UnansweredError(Exception):
@@ -44,7 +45,7 @@ class SlurmClient:
     def queue(self, tokens: Sequence[str]) -> Iterable[_slurm_text.Record]:
         """Array members of these names that the controller remembers."""
         options = ("-h", "-a", "-r", "-u", str(os.getuid()), "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
-        return _slurm_text.parse_squeue(self._ask("squeue", *options, f"--name={','.join(tokens)}"))
+        return _slurm_text.parse_squeue(self._ask("squeue", *options, *_named(tokens)))
 
     def accounting(self, tokens: Sequence[str], since: float) -> Iterable[_slurm_text.Record]:
         """Array members of these names in accounting, from a day before ``since`` (seconds since 1970) on."""
@@ -52,7 +53,7 @@ class SlurmClient:
             return []
         day_before = datetime.datetime.fromtimestamp(since - 86400).strftime("%Y-%m-%dT%H:%M:%S")
         options = ("-n", "-X", "-P", "-D", "-S", day_before, "-o", _slurm_text.SACCT_FORMAT)
-        return _slurm_text.parse_sacct(self._ask("sacct", *options, f"--name={','.join(tokens)}"))
+        return _slurm_text.parse_sacct(self._ask("sacct", *options, *_named(tokens)))
 
     def scancel(self, jobs: Sequence[str]) -> None:
         """End these jobs or array members."""
@@ -92,6 +93,10 @@ class SlurmClient:
                 where=f"site {self.site.name}",
                 remedy="run on a login node of the site, or choose compute.backend: local",
             )
+
+
+def _named(tokens: Sequence[str]) -> list[str]:
+    return [f"--name={','.join(tokens)}"] if len(tokens) <= _NAMES else []
 
 
 def _clean_environment() -> dict[str, str]:

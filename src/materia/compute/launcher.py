@@ -2,13 +2,15 @@
 
     python -P launcher.py FOLDER              one attempt folder
     python -P launcher.py --member FILE N     the N-th folder named in a task's ``members.json``
+                          [--heartbeat SECONDS]
 
 It stands between the driver and the calculation, so that neither has to trust the other to be alive:
 
 1. claims the folder (``claim.json``, created whole by link): of several launchers started for one attempt,
    after a crash or a requeue, one runs it and the others leave with exit code 75;
-2. runs ``argv`` of ``task.json`` in the folder, in a session of its own, output in ``stdout.log``, ``stderr.log``;
-3. ends it at the walltime, above the memory, or when it is itself told to end;
+2. runs ``argv`` of ``task.json`` in the folder, in a session of its own, output in ``stdout.log``, ``stderr.log``,
+   and touches the claim all the while: a driver that is told of a dead node can see whether this process is dead;
+3. ends it at the walltime, above the memory, or when it is itself told to end, by a signal or a file ``cancel``;
 4. publishes ``exit.json`` by rename: how it ended, wall and CPU seconds, peak memory.
 
 Standard library only, and started by path: it imports nothing of materia, so it starts in milliseconds.
@@ -33,6 +35,7 @@ from uuid import uuid4
 CLAIMED_BY_ANOTHER = 75
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 MEMORY_CHECK_S = 0.5
+HEARTBEAT_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -91,7 +94,7 @@ def memory_mb(pid: int) -> float:
     return total / 1e6
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """In the child: be killed when the launcher is, so that no calculation outlives its record."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -102,8 +105,8 @@ def _die_with_parent(parent: int) -> None:
 class _Run:
     """One child process and the reasons to end it."""
 
-    def __init__(self, task: dict[str, Any], folder: Path) -> None:
-        self.task, self.folder = task, folder
+    def __init__(self, task: dict[str, Any], folder: Path, heartbeat_s: float) -> None:
+        self.task, self.folder, self.heartbeat_s = task, folder, heartbeat_s
         self.told_to_end = False
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -126,7 +129,7 @@ class _Run:
                     stdout=out,
                     stderr=err,
                     start_new_session=True,
-                    preexec_fn=lambda: _die_with_parent(launcher),
+                    preexec_fn=lambda: die_with_parent(launcher),
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 record |= {"status": "not_started", "error": str(error)}
@@ -145,13 +148,18 @@ class _Run:
         }
 
     def _watch(self, child: subprocess.Popen[bytes], clock: float) -> str:
-        next_check = clock
+        next_check, next_beat = clock, clock + self.heartbeat_s
         status = "exited"
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=0.2)
                 break
             now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + self.heartbeat_s
+                with contextlib.suppress(OSError):
+                    os.utime(self.folder / "claim.json")
+                self.told_to_end |= (self.folder / "cancel").exists()
             if self.told_to_end:
                 status = "terminated"
             elif now - clock > self.task["walltime_s"]:
@@ -177,7 +185,7 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def run_attempt(folder: Path) -> int:
+def run_attempt(folder: Path, heartbeat_s: float = HEARTBEAT_S) -> int:
     """Claim and run the attempt in ``folder``; the exit code of this program."""
     task = json.loads((folder / "task.json").read_text())
     who = {
@@ -188,20 +196,24 @@ def run_attempt(folder: Path) -> int:
         "pid": os.getpid(),
         "identity": process_identity(os.getpid()),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "slurm_slot": os.environ.get("SLURM_ARRAY_TASK_ID", ""),
         "slurm_restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
     }
     if not publish(folder / "claim.json", {**who, "started": time.time()}, only_if_new=True):
         return CLAIMED_BY_ANOTHER
-    record = _Run(task, folder)()
+    record = _Run(task, folder, heartbeat_s)()
     publish(folder / "exit.json", {"version": 1, **who, **record})
     return 0 if record["status"] == "exited" and record["returncode"] == 0 else 1
 
 
 def main(arguments: list[str]) -> int:
+    heartbeat_s = HEARTBEAT_S
+    if "--heartbeat" in arguments:
+        heartbeat_s = float(arguments[arguments.index("--heartbeat") + 1])
     if arguments[0] == "--member":
         members = json.loads(Path(arguments[1]).read_text())["folders"]
-        return run_attempt(Path(members[int(arguments[2])]))
-    return run_attempt(Path(arguments[0]))
+        return run_attempt(Path(members[int(arguments[2])]), heartbeat_s)
+    return run_attempt(Path(arguments[0]), heartbeat_s)
 
 
 if __name__ == "__main__":
