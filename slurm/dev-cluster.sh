@@ -120,7 +120,7 @@ AllowedRAMSpace=100
 MinRAMSpace=30
 C
   fi
-  local ACCT
+  local ACCT PREEMPT=''
   if [ "$DB" = 1 ]; then
     ACCT="AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
@@ -130,6 +130,8 @@ AccountingStorageEnforce=associations,limits,qos
 AccountingStoreFlags=job_comment,job_script,job_env
 AccountingStorageTRES=gres/gpu
 PriorityType=priority/multifactor"
+    PREEMPT="PreemptType=preempt/qos
+PreemptMode=CANCEL"
   else
     ACCT="AccountingStorageType=accounting_storage/none"
   fi
@@ -160,6 +162,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=5,bf_interval=5,bf_resolution=60,sched_min_interval=50000
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+$PREEMPT
 GresTypes=gpu
 Licenses=realcore:$CORES
 DefMemPerCPU=16
@@ -264,8 +267,10 @@ setup_accounts() { # after slurmctld: only then does the database know the gres/
     q add qos gp_ehpc   set MaxWall=3-00:00:00
     q add qos acc_debug set MaxWall=02:00:00 MaxTRESPU=gres/gpu=8 Priority=100
     q add qos acc_ehpc  set MaxWall=3-00:00:00
+    q add qos gp_preempt set MaxWall=02:00:00   # gives way to gp_ehpc
+    q modify qos gp_ehpc set Preempt=gp_preempt
     q add account ehpc01 cluster=dev Description=dev Organization=dev
-    q add user root account=ehpc01 cluster=dev qos=gp_debug,gp_ehpc,acc_debug,acc_ehpc defaultqos=gp_ehpc
+    q add user root account=ehpc01 cluster=dev qos=gp_debug,gp_ehpc,gp_preempt,acc_debug,acc_ehpc defaultqos=gp_ehpc
     sacctmgr -i modify user root set adminlevel=admin >>"$D/log/sacctmgr.log" 2>&1 || true
     sacctmgr -i modify user root set defaultaccount=ehpc01 >>"$D/log/sacctmgr.log" 2>&1 || true
     sacctmgr -n -P show assoc user=root format=account,qos | grep -q '^ehpc01|.*gp_debug' \

@@ -35,7 +35,6 @@ from materia.record import OutcomeKind
         ("COMPLETING", "None", Phase.RUNNING, None),
         ("COMPLETED", "0:0", Phase.ENDED, OutcomeKind.CRASHED),
         ("FAILED", "3:0", Phase.ENDED, OutcomeKind.CRASHED),
-        ("FAILED", "75:0", Phase.ENDED, OutcomeKind.NODE_FAILURE),
         ("CANCELLED by 0", "0:15", Phase.ENDED, OutcomeKind.CANCELLED),
         ("TIMEOUT", "0:0", Phase.ENDED, OutcomeKind.TIMEOUT),
         ("OUT_OF_MEMORY", "0:125", Phase.ENDED, OutcomeKind.OUT_OF_MEMORY),

@@ -80,6 +80,10 @@ class Ticket:
     def id(self) -> tuple[str, int]:
         return self.key, self.attempt
 
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.token, self.slot
+
 
 @dataclass(frozen=True)
 class Task:

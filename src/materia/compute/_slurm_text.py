@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from materia.compute._backend import Phase, Status, Submission, Verdict
-from materia.compute.launcher import CLAIMED_BY_ANOTHER
 from materia.record import OutcomeKind
 
 SQUEUE_FORMAT: Final = "%j|%F|%K|%T|%r"
@@ -88,8 +87,6 @@ def status_of(record: Record) -> Status:
         if record.state.startswith(prefix):
             reason = record.state.split()[0].lower()
             message = f"Slurm says {record.state} (job {record.job}_{record.slot}, {record.detail})"
-            if record.detail.startswith(f"{CLAIMED_BY_ANOTHER}:"):
-                kind, reason = OutcomeKind.NODE_FAILURE, "requeued"
             return Status(Phase.ENDED, kind, reason, message, patient=prefix == "COMPLETED")
     return Status(Phase.UNKNOWN)
 

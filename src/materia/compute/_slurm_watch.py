@@ -28,6 +28,7 @@ class SlurmWatch:
     def __init__(self, client: SlurmClient) -> None:
         self.client, self.site = client, client.site
         self._asked_at = -math.inf
+        # by token and slot: an attempt handed over again has another place
         self._known: dict[tuple[str, int], Status] = {}
         self._queue: _Seen = {}
         self._forgotten: set[tuple[str, int]] = set()
@@ -47,14 +48,14 @@ class SlurmWatch:
         if open_tickets and time.monotonic() - self._asked_at >= self.site.poll_interval_s:
             self._ask(open_tickets)
         for ticket in open_tickets:
-            statuses[ticket.id] = self._known.get(ticket.id, Status(Phase.UNKNOWN))
+            statuses[ticket.id] = self._known.get(ticket.place, Status(Phase.UNKNOWN))
         return statuses
 
     # ------------------------------------------------------------------ Slurm's word
 
     def _ask(self, tickets: Sequence[Ticket]) -> None:
         self._asked_at = time.monotonic()
-        forgotten = [ticket for ticket in tickets if ticket.id in self._forgotten]
+        forgotten = [ticket for ticket in tickets if ticket.place in self._forgotten]
         self._forgotten = set()
         try:
             if forgotten:
@@ -72,13 +73,13 @@ class SlurmWatch:
         for ticket in tickets:
             status = self._status(ticket, seen)
             if status is not None:
-                self._missing_since.pop(ticket.id, None)
+                self._missing_since.pop(ticket.place, None)
             elif forgotten or not self.site.accounting:
                 status = self._when_missing(ticket)
             else:
-                self._forgotten.add(ticket.id)
+                self._forgotten.add(ticket.place)
                 continue
-            self._known[ticket.id] = self._unless_alive(ticket, status)
+            self._known[ticket.place] = self._unless_alive(ticket, status)
 
     def _status(self, ticket: Ticket, seen: _Seen) -> Status | None:
         """By Slurm's records, or None where a record that matters is missing."""
@@ -86,7 +87,7 @@ class SlurmWatch:
             self._shapes[ticket.token] = read_shape(task_folder(ticket))
         shape = self._shapes[ticket.token]
         if shape is None:
-            status = seen.get((ticket.token, ticket.slot))
+            status = seen.get(ticket.place)
             return None if status is None else self._explained(ticket, status, ticket.slot)
         claim = _attempt.claimed(ticket.folder)
         if claim is None:
@@ -98,18 +99,27 @@ class SlurmWatch:
         return None if status is None else self._explained(ticket, status, member)
 
     def _explained(self, ticket: Ticket, status: Status, member: int) -> Status:
-        if status.phase is not Phase.ENDED or status.kind is not OutcomeKind.CRASHED:
+        waits, crashed = status.phase is Phase.WAITING, status.kind is OutcomeKind.CRASHED
+        if not waits and (status.phase is not Phase.ENDED or not crashed):
             return status
         ending = _attempt.read_exit(ticket.folder)
+        if waits and ending is None:
+            return status
+        if waits:  # of no use: its folder is claimed, so the copy will leave at once
+            message = "Slurm ended it and put it back into the queue"
+            return Status(Phase.ENDED, OutcomeKind.NODE_FAILURE, "requeued", message)
         if ending is not None:
             return _attempt.status_of_exit(ending, ticket.folder)
+        if (ticket.folder / "turned-away").exists():
+            message = "requeued; the process that had begun it is gone without a word"
+            return Status(Phase.ENDED, OutcomeKind.NODE_FAILURE, "requeued", message)
         log = _files.tail(task_folder(ticket) / f"member-{member}.log", 500)
         message = f"{status.message}. {log}" if log else status.message
         return Status(status.phase, status.kind, status.reason, message, status.retryable, status.patient)
 
     def _when_missing(self, ticket: Ticket) -> Status:
         """Queue and accounting both answered and neither knows it: believed after a while only."""
-        since = self._missing_since.setdefault(ticket.id, time.monotonic())
+        since = self._missing_since.setdefault(ticket.place, time.monotonic())
         if time.monotonic() - since < self.site.settle_s:
             return Status(Phase.UNKNOWN)
         claim = _attempt.claimed(ticket.folder)
@@ -128,8 +138,9 @@ class SlurmWatch:
         Slurm declares a node down when its daemon is silent; the job's processes can outlive that, and a requeued
         copy has left at once because the folder was claimed. Times are this machine's: only changes are compared.
         """
-        if status.phase is not Phase.ENDED or status.kind is not OutcomeKind.NODE_FAILURE:
-            self._touched.pop(ticket.id, None)
+        lost = status.kind in (OutcomeKind.NODE_FAILURE, OutcomeKind.CRASHED)
+        if status.phase is not Phase.ENDED or not lost:
+            self._touched.pop(ticket.place, None)
             return status
         try:
             touched = (ticket.folder / "claim.json").stat().st_mtime
@@ -137,9 +148,9 @@ class SlurmWatch:
             return status
         if _attempt.read_exit(ticket.folder) is not None:
             return status
-        before, since = self._touched.get(ticket.id, (None, 0.0))
+        before, since = self._touched.get(ticket.place, (None, 0.0))
         if touched != before:
-            self._touched[ticket.id] = (touched, time.monotonic())
+            self._touched[ticket.place] = (touched, time.monotonic())
             return Status(Phase.UNKNOWN if before is None else Phase.RUNNING)
         if time.monotonic() - since < _MISSED_BEATS * self.site.heartbeat_s:
             return Status(Phase.UNKNOWN)

@@ -212,7 +212,11 @@ def main(arguments: list[str]) -> int:
         heartbeat_s = float(arguments[arguments.index("--heartbeat") + 1])
     if arguments[0] == "--member":
         members = json.loads(Path(arguments[1]).read_text())["folders"]
-        return run_attempt(Path(members[int(arguments[2])]), heartbeat_s)
+        folder = Path(members[int(arguments[2])])
+        code = run_attempt(folder, heartbeat_s)
+        if code == CLAIMED_BY_ANOTHER:  # requeued: the queue will only say that this job failed
+            (folder / "turned-away").touch()
+        return code
     return run_attempt(Path(arguments[0]), heartbeat_s)
 
 
