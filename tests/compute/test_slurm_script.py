@@ -46,8 +46,8 @@ def test_a_pilot_always_has_time_for_its_longest_job() -> None:
 
 def test_slots_fit_the_node() -> None:
     node = {"cores": 8, "memory_mb": 4100}
-    assert shape_of(site(pilots={**PILOTS, "slots": 9}, node=node), [Resources(cores=2)] * 99).slots == 2  # memory
-    light = [Resources(cores=2, memory_mb=100)] * 99
+    assert shape_of(site(pilots={**PILOTS, "slots": 9}, node=node), [Resources(2, 2000, 100)] * 99).slots == 2  # memory
+    light = [Resources(2, 100, 100)] * 99
     assert shape_of(site(pilots={**PILOTS, "slots": 9}, node=node), light).slots == 4
 
 

@@ -40,6 +40,10 @@ def run(folder: Path) -> dict[str, Any]:
     }
     remedies: list[str] = []
     provenance: dict[str, Any] = {"host": platform.node(), "python": platform.python_version()}
+    if os.environ.get("MATERIA_PREVIOUS_ATTEMPT"):
+        from materia.simulation._checkpoint import carry_over
+
+        provenance["geometries_taken_over"] = carry_over(folder)
     try:
         result["values"] = _compute(job, folder, provenance, remedies)
         result["status"] = "completed"

@@ -21,7 +21,8 @@ def relax(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: 
     """Minimise the energy over the cell and the positions with BFGS.
 
     The basis is rebuilt at the level's cutoff for every cell, so no second run at the final cell is needed;
-    the Pulay stress left at that cutoff is part of the level's stated error.
+    the Pulay stress left at that cutoff is part of the level's stated error. Solved geometries are kept in
+    ``folder/checkpoint.json``: a later attempt does not solve them again.
 
     Returns:
         ``structure`` (record of the relaxed crystal), ``energy_per_atom`` (eV), ``max_force`` (eV/Å),
@@ -33,8 +34,10 @@ def relax(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: 
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
 
+    from materia.simulation._checkpoint import Remembering
+
     atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(crystal, level, folder / "relax.txt", remedy=remedy)
+    atoms.calc = Remembering(engine.calculator(crystal, level, folder / "relax.txt", remedy=remedy), folder)
     # Scales the cell's degrees of freedom so that a typical bulk modulus (0.5 eV/Å³) meets BFGS's initial
     # Hessian (70 eV/Å²): without it the first steps of a small cell are several times too short.
     scale = float(np.sqrt(1.5 * crystal.volume / 70.0))
