@@ -136,14 +136,15 @@ class JobManager:
         statuses = self.backend.poll(tickets)
         outcomes: list[Outcome] = []
         absent: dict[tuple[str, bool], list[Ticket]] = {}
-        for ticket in tickets:
-            status = statuses.get(ticket.id, Status(Phase.UNKNOWN))
-            if status.phase is Phase.RUNNING and ticket.key not in running:
-                self.ledger.set_running(ticket.key)
-            elif status.phase is Phase.ABSENT:
-                absent.setdefault((ticket.token, status.reason == PASSED_OVER), []).append(ticket)
-            elif status.phase is Phase.ENDED:
-                outcomes += self._end(ticket, status)
+        with self.ledger.transaction():  # one for all that ended: a commit costs more than everything else here
+            for ticket in tickets:
+                status = statuses.get(ticket.id, Status(Phase.UNKNOWN))
+                if status.phase is Phase.RUNNING and ticket.key not in running:
+                    self.ledger.set_running(ticket.key)
+                elif status.phase is Phase.ABSENT:
+                    absent.setdefault((ticket.token, status.reason == PASSED_OVER), []).append(ticket)
+                elif status.phase is Phase.ENDED:
+                    outcomes += self._end(ticket, status)
         for (_, passed_over), lost in absent.items():
             outcomes += self._lost(lost, passed_over)
         return outcomes
