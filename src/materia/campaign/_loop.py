@@ -15,6 +15,7 @@ from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import climbed_labels, dataset_store, rung_job, structure_after
 from materia.campaign._learning import PoolPredictions, predict_pool
 from materia.campaign._outputs import write_outputs
+from materia.campaign._requests import Requests
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
@@ -63,6 +64,7 @@ class Driver:
             stores=[*(Path(p) for p in campaign.settings.compute.stores), dataset_store(campaign.dataset)],
             retries=campaign.settings.compute.retries,
         )
+        self.requests = Requests(campaign, self.ledger, self.manager.backend)
         pool = campaign.pool
         self.decider = Decider(
             campaign.folder / "optuna.journal",
@@ -111,6 +113,7 @@ class Driver:
 
     def _open_round(self, number: int) -> Step:
         predictions = self._predict(number)
+        self.requests.open_round(number)
         self.campaign.database.open_round(number, predictions.n_labelled, predictions.metrics)
         return Step(Phase.TRAINED, f"round {number}: surrogate trained on {predictions.n_labelled} labelled structures")
 
@@ -157,7 +160,7 @@ class Driver:
         )
         with database.transaction():
             database.add_pick(PickRow(pick, 0, spec.key, crystal))
-            self.ledger.add(spec)
+            self.requests.add(number, spec)
         return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}")
 
     def _beliefs(self, number: int, predictions: PoolPredictions) -> Beliefs | None:
@@ -191,7 +194,7 @@ class Driver:
             spec = rung_job(self.campaign, self.knowledge.level, pick.candidate_id, row.rung + 1, structure)
             with database.transaction():
                 database.climb(pick, row.rung + 1, spec.key, structure)
-                self.ledger.add(spec)
+                self.requests.add(pick.round, spec)
             return True
         start = self.campaign.pool.crystal(pick.candidate_index)
         labels = climbed_labels(

@@ -1,5 +1,6 @@
 """Where work runs: takes job specs, gives outcomes, and knows nothing of what a job computes."""
 
+from materia.compute._accounting import Cost, Energy, Node, cost_of, summary
 from materia.compute._backend import (
     Backend,
     Phase,
@@ -9,6 +10,8 @@ from materia.compute._backend import (
     Ticket,
     Verdict,
 )
+from materia.compute._estimates import Ask, Estimates, EstimateSettings, Sample
+from materia.compute._history import samples_in, samples_of
 from materia.compute._ledger import Job, Ledger
 from materia.compute._local import LocalBackend
 from materia.compute._lock import DriverLock
@@ -22,9 +25,14 @@ from materia.compute._stores import Store
 
 __all__ = [
     "LEGAL",
+    "Ask",
     "Backend",
     "ComputeSettings",
+    "Cost",
     "DriverLock",
+    "Energy",
+    "EstimateSettings",
+    "Estimates",
     "IllegalTransitionError",
     "Job",
     "JobManager",
@@ -32,8 +40,10 @@ __all__ = [
     "Ledger",
     "Limits",
     "LocalBackend",
+    "Node",
     "Phase",
     "Retries",
+    "Sample",
     "Site",
     "SlurmBackend",
     "Status",
@@ -42,5 +52,9 @@ __all__ = [
     "Task",
     "Ticket",
     "Verdict",
+    "cost_of",
     "open_backend",
+    "samples_in",
+    "samples_of",
+    "summary",
 ]

@@ -143,7 +143,7 @@ def status_of_exit(ending: Exit, folder: Path) -> Status:
             return Status(Phase.ENDED, OutcomeKind.TIMEOUT, "walltime", f"the walltime was over{after}")
         case "out_of_memory":
             peak = float(ending.record.get("max_rss_mb", 0.0))
-            message = f"more memory than asked for{after} (peak of one process {peak:.0f} MB)"
+            message = f"more memory than asked for{after} (peak {peak:.0f} MB)"
             return Status(Phase.ENDED, OutcomeKind.OUT_OF_MEMORY, "memory", message)
         case "terminated":
             return Status(Phase.ENDED, OutcomeKind.NODE_FAILURE, "terminated", f"told to end{after}")

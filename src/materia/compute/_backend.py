@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
+from materia.compute._accounting import Node
 from materia.compute._retries import Limits
 from materia.record import OutcomeKind, Resources
 
@@ -139,6 +140,14 @@ class Backend(Protocol):
 
     def limits(self) -> Limits:
         """The most one job may ask for."""
+        ...
+
+    def node(self) -> Node:
+        """The node that jobs get shares of, as far as it is known; its name is that of the machine or site."""
+        ...
+
+    def granted(self, resources: Resources) -> Mapping[str, float]:
+        """What a job that asks for this is allocated: ``cores``, ``memory_mb``, ``gpus`` where there are any."""
         ...
 
     def refusal(self, resources: Resources) -> str:

@@ -18,9 +18,10 @@ from typing import Any
 
 from materia.compute._attempt import check_key, check_payload, folder_of
 from materia.compute._backend import Task, Ticket
+from materia.compute._retries import ran_short
 from materia.compute._states import ACTIVE, JobState, check_transition, final_state
 from materia.errors import MateriaError, StorageError
-from materia.record import JobSpec, Outcome, OutcomeKind, Resources, to_json
+from materia.record import AttemptRecord, JobSpec, Outcome, OutcomeKind, Resources, attempt_from_row, to_json
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS jobs (
@@ -105,8 +106,12 @@ class Ledger:
 
     # ------------------------------------------------------------------ jobs
 
-    def add(self, spec: JobSpec) -> bool:
+    def add(self, spec: JobSpec, asked: Resources | None = None) -> bool:
         """Write the intent to compute a job; a key that is already there is left as it is.
+
+        Args:
+            spec: the job, with its own cautious request.
+            asked: what its first attempt asks for, where that is something else.
 
         Returns:
             whether it is new.
@@ -121,7 +126,7 @@ class Ledger:
         with self.transaction():
             cursor = self._db.execute(
                 "INSERT OR IGNORE INTO jobs (key, name, spec, state, resources) VALUES (?, ?, ?, ?, ?)",
-                (spec.key, spec.name, _dump(spec), JobState.NEW.value, _dump(spec.resources)),
+                (spec.key, spec.name, _dump(spec), JobState.NEW.value, _dump(asked or spec.resources)),
             )
         return cursor.rowcount == 1
 
@@ -211,10 +216,18 @@ class Ledger:
         row = self._db.execute("SELECT MAX(attempt) FROM attempts WHERE key = ? AND outcome IS NULL", (key,)).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def endings(self, key: str) -> Counter[OutcomeKind]:
-        """How many attempts of a job ended in which way."""
-        rows = self._db.execute("SELECT ended FROM attempts WHERE key = ? AND ended IS NOT NULL", (key,))
-        return Counter(OutcomeKind(row[0]) for row in rows)
+    def attempts(self) -> dict[str, list[AttemptRecord]]:
+        """By key of their job: every attempt, in order."""
+        found: dict[str, list[AttemptRecord]] = {}
+        for row in self._db.execute("SELECT key, attempt, resources, outcome FROM attempts ORDER BY key, attempt"):
+            found.setdefault(row[0], []).append(attempt_from_row(row[1:]))
+        return found
+
+    def endings(self, key: str, cautious: Resources | None = None) -> Counter[OutcomeKind]:
+        """How many attempts of a job ended in which way; without those that ran out of less than ``cautious``."""
+        rows = self._db.execute("SELECT ended, resources FROM attempts WHERE key = ? AND ended IS NOT NULL", (key,))
+        ended = [(OutcomeKind(kind), _resources(asked)) for kind, asked in rows]
+        return Counter(kind for kind, asked in ended if cautious is None or not ran_short(kind, asked, cautious))
 
     def tickets(self, root: Path, *states: JobState) -> list[Ticket]:
         """The attempts under way of jobs in these (or all active) states, in the order of the jobs."""
@@ -257,7 +270,7 @@ class Ledger:
 
     def _end_attempt(self, outcome: Outcome) -> None:
         self._db.execute(
-            "UPDATE attempts SET ended = ?, outcome = ? WHERE key = ? AND attempt = ?",
+            "UPDATE attempts SET ended = ?, outcome = ? WHERE key = ? AND attempt = ? AND ended IS NULL",
             (outcome.kind.value, _dump(outcome), outcome.key, outcome.attempt),
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from materia.compute import _attempt, _files, launcher
+from materia.compute._accounting import Energy, Node
 from materia.compute._backend import Phase, Status, Submission, Task, Ticket, Verdict
 from materia.compute._retries import Limits
 from materia.errors import ConfigError
@@ -32,25 +33,35 @@ class LocalBackend:
     Args:
         cores: cores to use; all that this process may run on by default.
         memory_mb: memory to use; all of the machine's by default.
+        energy: the machine's power, and factors from kWh on.
 
     Raises:
         ConfigError: less than one core.
     """
 
-    def __init__(self, cores: int | None = None, memory_mb: int | None = None) -> None:
+    def __init__(self, cores: int | None = None, memory_mb: int | None = None, energy: Energy | None = None) -> None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.name = "local"
         self.poll_interval_s = 0.1
         self.patience_s = 0.0
         self.trouble = ""
         self.cores = available if cores is None else cores
-        self.memory_mb = psutil.virtual_memory().total // 1_000_000 if memory_mb is None else memory_mb
+        machine_mb = psutil.virtual_memory().total // 1_000_000
+        self.memory_mb = machine_mb if memory_mb is None else memory_mb
+        self._node = Node(f"local {launcher.host()}", os.cpu_count(), machine_mb, energy=energy or Energy())
         if self.cores < 1:
             raise ConfigError(f"cores is {self.cores}", remedy="give the local backend at least one core")
         self._started: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 
     def limits(self) -> Limits:
         return Limits(cores=self.cores, memory_mb=self.memory_mb)
+
+    def node(self) -> Node:
+        """This machine, also where jobs may use only a part of it."""
+        return self._node
+
+    def granted(self, resources: Resources) -> Mapping[str, float]:
+        return {"cores": resources.cores, "memory_mb": resources.memory_mb}
 
     def refusal(self, resources: Resources) -> str:
         if resources.cores > self.cores:

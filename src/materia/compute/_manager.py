@@ -16,7 +16,7 @@ from uuid import uuid4
 from materia.compute import _attempt
 from materia.compute._backend import PASSED_OVER, Backend, Phase, Status, Submission, Task, Ticket, Verdict
 from materia.compute._ledger import Job, Ledger, task_of
-from materia.compute._retries import Retries
+from materia.compute._retries import Retries, ran_short
 from materia.compute._states import JobState
 from materia.compute._stores import Store, look_up
 from materia.errors import ConfigError, SchedulerError
@@ -99,6 +99,8 @@ class JobManager:
                     message=reason,
                     attempt=max(1, job.attempts),
                 )
+                if job.key in tickets:
+                    outcome = self._with_usage(tickets[job.key], outcome)
                 self.ledger.finish(outcome)
                 outcomes.append(outcome)
         return outcomes
@@ -191,9 +193,11 @@ class JobManager:
 
     def _settle(self, ticket: Ticket, outcome: Outcome) -> list[Outcome]:
         outcome = self._with_usage(ticket, outcome)
-        endings = self.ledger.endings(ticket.key)
-        endings[outcome.kind] += 1
-        more = self.retries.next_resources(outcome, ticket.resources, self.backend.limits(), endings)
+        job = self.ledger.job(ticket.key)
+        cautious = ticket.resources if job is None else job.spec.resources
+        endings = self.ledger.endings(ticket.key, cautious)
+        endings[outcome.kind] += not ran_short(outcome.kind, ticket.resources, cautious)
+        more = self.retries.next_resources(outcome, ticket.resources, self.backend.limits(), endings, cautious)
         if more is not None:
             self.ledger.retry(outcome, more)
             return []
@@ -201,17 +205,24 @@ class JobManager:
         return [outcome]
 
     def _with_usage(self, ticket: Ticket, outcome: Outcome) -> Outcome:
-        """The outcome with what the attempt asked for and used."""
+        """The outcome with what the attempt asked for, was allocated and used."""
         ending = _attempt.read_exit(ticket.folder)
         used: dict[str, Any] = {"backend": self.backend.name, "handle": ticket.handle}
+        used["place"] = self.backend.node().name
         used["asked"] = dataclasses.asdict(ticket.resources)
+        used["granted"] = dict(self.backend.granted(ticket.resources))
+        wall_s, cpu_s = (float(outcome.provenance.get(name, 0.0)) for name in ("wall_s", "cpu_s"))
         if ending is not None:
             used |= {name: ending.record.get(name) for name in ("host", "started", "ended", "max_rss_mb")}
+            wall_s, cpu_s = ending.wall_s, ending.cpu_s
+        elif wall_s == 0:
+            wall_s = _at_most(ticket)
+            used["wall_s_at_most"] = wall_s
         return dataclasses.replace(
             outcome,
             folder=ticket.folder.relative_to(self.root).as_posix(),
-            wall_s=ending.wall_s if ending else float(outcome.provenance.get("wall_s", 0.0)),
-            cpu_s=ending.cpu_s if ending else float(outcome.provenance.get("cpu_s", 0.0)),
+            wall_s=wall_s,
+            cpu_s=cpu_s,
             provenance={**outcome.provenance, "compute": used},
         )
 
@@ -292,3 +303,9 @@ class JobManager:
             case Verdict.UNKNOWN:
                 pass  # the next tick asks whether it is there
         return answer.verdict
+
+
+def _at_most(ticket: Ticket) -> float:
+    """Seconds an attempt can have run that left no word: from its claim until now, within its walltime."""
+    started = float((_attempt.claimed(ticket.folder) or {}).get("started", 0.0))
+    return min(max(0.0, time.time() - started), float(ticket.resources.walltime_s)) if started else 0.0

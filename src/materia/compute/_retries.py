@@ -43,7 +43,12 @@ class Retries(BaseModel):
         }.get(kind, 0)
 
     def next_resources(
-        self, outcome: Outcome, asked: Resources, limits: Limits, endings: Mapping[OutcomeKind, int]
+        self,
+        outcome: Outcome,
+        asked: Resources,
+        limits: Limits,
+        endings: Mapping[OutcomeKind, int],
+        cautious: Resources | None = None,
     ) -> Resources | None:
         """What the next attempt asks for, or None where there is to be none.
 
@@ -51,18 +56,30 @@ class Retries(BaseModel):
             outcome: how the last attempt ended.
             asked: what it had asked for.
             limits: the most the backend gives to one job.
-            endings: how many attempts of this job ended in which way, the last one included.
+            endings: how many attempts of this job ended in which way, the last one included; those that
+                :func:`ran_short` are not held against the job.
+            cautious: the job's own request: the next attempt gets at least that of what ran out. What was learned
+                from other jobs must not decide whether this one fails.
         """
         if outcome.ok or not outcome.retryable or endings.get(outcome.kind, 0) > self.budget(outcome.kind):
             return None
+        cautious = cautious or asked
         if outcome.kind is OutcomeKind.TIMEOUT:
-            more = self._grown(asked.walltime_s, limits.walltime_s)
+            more = self._grown(asked.walltime_s, cautious.walltime_s, limits.walltime_s)
             return dataclasses.replace(asked, walltime_s=more) if more > asked.walltime_s else None
         if outcome.kind is OutcomeKind.OUT_OF_MEMORY:
-            more = self._grown(asked.memory_mb, limits.memory_mb)
+            more = self._grown(asked.memory_mb, cautious.memory_mb, limits.memory_mb)
             return dataclasses.replace(asked, memory_mb=more) if more > asked.memory_mb else None
         return asked
 
-    def _grown(self, value: int, limit: int | None) -> int:
-        grown = math.ceil(value * self.growth)
+    def _grown(self, value: int, cautious: int, limit: int | None) -> int:
+        """The cautious request where less was asked for, else more than before."""
+        grown = cautious if value < cautious else math.ceil(value * self.growth)
         return grown if limit is None else min(grown, limit)
+
+
+def ran_short(kind: OutcomeKind, asked: Resources, cautious: Resources) -> bool:
+    """Whether an attempt ran out of something it had asked for less of than the job's own cautious request."""
+    if kind is OutcomeKind.TIMEOUT:
+        return asked.walltime_s < cautious.walltime_s
+    return kind is OutcomeKind.OUT_OF_MEMORY and asked.memory_mb < cautious.memory_mb

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from materia.compute._accounting import Energy
 from materia.compute._backend import Backend
+from materia.compute._estimates import EstimateSettings
 from materia.compute._retries import Retries
 from materia.errors import ConfigError
 
@@ -25,7 +27,9 @@ class ComputeSettings(BaseModel):
     memory_mb: int | None = Field(default=None, ge=100, description="local: memory to use; all by default")
     site: str = Field(default="generic", description="slurm: a shipped site profile or the path of one")
     overrides: dict[str, Any] = Field(default={}, description="slurm: entries of the site profile to replace")
+    energy: Energy = Field(default=Energy(), description="local: of this machine; a site's are in its profile")
     retries: Retries = Retries()
+    estimates: EstimateSettings = EstimateSettings()
     stores: tuple[str, ...] = Field(default=(), description="campaign folders whose results are taken over")
 
 
@@ -53,7 +57,7 @@ def local(settings: ComputeSettings) -> Backend:
     """Entry point ``local``."""
     from materia.compute._local import LocalBackend
 
-    return LocalBackend(settings.cores, settings.memory_mb)
+    return LocalBackend(settings.cores, settings.memory_mb, settings.energy)
 
 
 def slurm(settings: ComputeSettings) -> Backend:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from materia.compute._accounting import Energy
 from materia.errors import ConfigError
 from materia.resources import resource
 
@@ -21,6 +22,7 @@ class QosLimits(BaseModel):
     walltime_s: int | None = Field(default=None, ge=60)
     cores: int | None = Field(default=None, ge=1, description="of one job; never more than a node has")
     memory_mb: int | None = Field(default=None, ge=100)
+    gpus: int | None = Field(default=None, ge=1)
     submitted: int | None = Field(default=None, ge=1, description="jobs in the queue at once")
 
 
@@ -57,6 +59,8 @@ class Site(BaseModel):
     memory_per_core_mb: int | None = Field(
         default=None, ge=1, description="where memory comes with cores: cores are raised to cover it"
     )
+    whole_nodes: bool = Field(default=False, description="whether a job gets its node for itself, whatever it asks for")
+    energy: Energy = Field(default=Energy(), description="from node-hours to kWh and CO2e, each with its source")
     array_size: int = Field(default=1000, ge=1, description="members of one array; MaxArraySize - 1")
     array_throttle: int | None = Field(default=None, ge=1, description="members of an array that run at once")
     pilots: Pilots | None = Field(default=None, description="for short jobs; without it every job is an array member")

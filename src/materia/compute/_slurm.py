@@ -11,11 +11,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from materia.compute import _files, _slurm_text
+from materia.compute._accounting import Node
 from materia.compute._backend import Status, Submission, Task, Ticket, Verdict
 from materia.compute._retries import Limits
 from materia.compute._site import Site
 from materia.compute._slurm_client import SlurmClient, UnansweredError
-from materia.compute._slurm_script import read_shape, sbatch_options, short, site_python, task_files, task_folder
+from materia.compute._slurm_script import (
+    allocation,
+    read_shape,
+    sbatch_options,
+    short,
+    site_python,
+    task_files,
+    task_folder,
+)
 from materia.compute._slurm_watch import SlurmWatch
 from materia.record import Resources
 
@@ -59,6 +68,15 @@ class SlurmBackend:
             memory_mb=None if memory is None else memory - site.memory_margin_mb,
             walltime_s=None if most.walltime_s is None else most.walltime_s - site.walltime_margin_s,
         )
+
+    def node(self) -> Node:
+        site = self.site
+        most = site.node
+        return Node(f"slurm {site.name}", most.cores, most.memory_mb, most.gpus, site.whole_nodes, site.energy)
+
+    def granted(self, resources: Resources) -> Mapping[str, float]:
+        """What sbatch is asked for; see :func:`~materia.compute._slurm_script.allocation`."""
+        return allocation(self.site, [resources])
 
     def refusal(self, resources: Resources) -> str:
         most = self.limits()

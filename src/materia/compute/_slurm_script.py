@@ -101,28 +101,37 @@ def _script(site: Site, folder: Path, shape: Shape) -> str:
     return "\n".join(["#!/bin/bash", says, f"exec >>{log} 2>&1", *site.environment, f"exec {run}"]) + "\n"
 
 
-def sbatch_options(site: Site, task: Task) -> list[str]:
-    """Everything but the script: name, array, resources, queue."""
-    members = [member.resources for member in task.members]
-    shape = read_shape(task.folder) or shape_of(site.model_copy(update={"pilots": None}), members)
-    at_once = max(1, shape.slots)
+def allocation(site: Site, members: Sequence[Resources], at_once: int = 1) -> dict[str, int]:
+    """``cores`` and ``memory_mb`` of an array member that runs ``at_once`` of these jobs at a time.
+
+    The most that one of them needs, with the margin; cores are raised where memory comes with them.
+    """
     cores = at_once * max(asked.cores for asked in members)
     memory_mb = at_once * max(asked.memory_mb for asked in members) + site.memory_margin_mb
     if site.memory_per_core_mb:
         cores = max(cores, math.ceil(memory_mb / site.memory_per_core_mb))
+        memory_mb = memory_mb if site.request_memory else cores * site.memory_per_core_mb
+    return {"cores": cores, "memory_mb": memory_mb}
+
+
+def sbatch_options(site: Site, task: Task) -> list[str]:
+    """Everything but the script: name, array, resources, queue."""
+    members = [member.resources for member in task.members]
+    shape = read_shape(task.folder) or shape_of(site.model_copy(update={"pilots": None}), members)
+    granted = allocation(site, members, max(1, shape.slots))
     throttle = f"%{site.array_throttle}" if site.array_throttle else ""
     options = {
         "job-name": task.token,
         "array": f"0-{shape.count - 1}{throttle}",
         "nodes": "1",
         "ntasks": "1",
-        "cpus-per-task": str(cores),
+        "cpus-per-task": str(granted["cores"]),
         "time": str(math.ceil((shape.walltime_s + site.walltime_margin_s) / 60)),
         "partition": site.partition,
         "qos": site.qos,
         "account": site.account,
         "constraint": site.constraint,
-        "mem": f"{memory_mb}M" if site.request_memory else None,
+        "mem": f"{granted['memory_mb']}M" if site.request_memory else None,
         "chdir": "/",  # every path in the script is absolute
         "output": "/dev/null",  # the script opens its own log: Slurm would expand % and \ in its path
     }

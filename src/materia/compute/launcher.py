@@ -108,6 +108,7 @@ class _Run:
     def __init__(self, task: dict[str, Any], folder: Path, heartbeat_s: float) -> None:
         self.task, self.folder, self.heartbeat_s = task, folder, heartbeat_s
         self.told_to_end = False
+        self.peak_mb = 0.0
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -144,7 +145,7 @@ class _Run:
             "ended": time.time(),
             "wall_s": time.monotonic() - clock,
             "cpu_s": usage.ru_utime + usage.ru_stime,
-            "max_rss_mb": usage.ru_maxrss / scale,
+            "max_rss_mb": max(usage.ru_maxrss / scale, self.peak_mb),  # largest process; all of them, as sampled
         }
 
     def _watch(self, child: subprocess.Popen[bytes], clock: float) -> str:
@@ -166,7 +167,9 @@ class _Run:
                 status = "timeout"
             elif now >= next_check:
                 next_check = now + MEMORY_CHECK_S
-                if memory_mb(child.pid) > self.task["memory_mb"]:
+                now_mb = memory_mb(child.pid)
+                self.peak_mb = max(self.peak_mb, now_mb)
+                if now_mb > self.task["memory_mb"]:
                     status = "out_of_memory"
             if status != "exited":
                 _signal_group(child.pid, signal.SIGTERM)

@@ -152,6 +152,15 @@ class BackendConformance:
         first = manager.ledger.endings("hungry")
         assert first[OutcomeKind.OUT_OF_MEMORY] == 1
 
+    def test_says_what_a_job_is_allocated(self, manager: JobManager, tmp_path: Path) -> None:
+        asked = Resources(cores=1, memory_mb=150, walltime_s=60)
+        manager.ledger.add(make_job(tmp_path, "a", resources=asked))
+        used = drive(manager, self.timeout_s)["a"].provenance["compute"]
+        assert used["place"] == manager.backend.node().name != ""
+        assert used["granted"] == manager.backend.granted(asked)
+        assert used["granted"]["cores"] >= 1
+        assert used["granted"]["memory_mb"] >= 150
+
     def test_too_many_cores_are_refused(self, manager: JobManager, tmp_path: Path) -> None:
         asked = Resources(cores=1_000_000, memory_mb=100, walltime_s=60)
         manager.ledger.add(make_job(tmp_path, "huge", resources=asked))

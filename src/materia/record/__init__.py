@@ -1,7 +1,7 @@
 """The values a campaign is made of."""
 
-from materia.record._campaign_record import CampaignRecord, JobRecord
-from materia.record._load import load_campaign, pick_from_row
+from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord
+from materia.record._load import attempt_from_row, load_campaign, pick_from_row
 from materia.record._redact import redacted
 from materia.record._values import (
     Candidate,
@@ -17,6 +17,7 @@ from materia.record._values import (
 )
 
 __all__ = [
+    "AttemptRecord",
     "CampaignRecord",
     "Candidate",
     "JobRecord",
@@ -28,6 +29,7 @@ __all__ = [
     "PickState",
     "Resources",
     "Round",
+    "attempt_from_row",
     "load_campaign",
     "pick_from_row",
     "redacted",

@@ -7,7 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from materia.record._values import Outcome, Round
+from materia.record._values import Outcome, OutcomeKind, Resources, Round
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One attempt of a job: what it asked for, got and used.
+
+    Attributes:
+        number: 1-based.
+        asked: what it asked for.
+        kind: how it ended; ``None`` while it has not.
+        wall_s, cpu_s: wall and CPU seconds it took.
+        peak_mb: the most memory it used; ``None`` where not known.
+        granted: what it was allocated (``cores``, ``memory_mb``, ``gpus``); empty where not recorded.
+        place: machine or site it ran on; empty where not recorded.
+    """
+
+    number: int
+    asked: Resources
+    kind: OutcomeKind | None = None
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float | None = None
+    granted: Mapping[str, float] = field(default_factory=dict)
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,6 +45,8 @@ class JobRecord:
         attempts: how often it was started.
         features: numbers its cost was predicted from.
         outcome: how it ended, once it has.
+        family: jobs of one family have like costs.
+        runs: its attempts, in order.
     """
 
     key: str
@@ -29,6 +55,8 @@ class JobRecord:
     attempts: int
     features: Mapping[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
+    family: str = ""
+    runs: tuple[AttemptRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +68,7 @@ class CampaignRecord:
         name: of the campaign.
         state: ``running`` or ``finished``.
         settings: the campaign file as started (from ``campaign.yaml``).
-        meta: versions, digests, ``started`` and ``finished`` as ISO times.
+        meta: versions, digests, ``started`` and ``finished`` as ISO times; ``node``: what jobs got shares of.
         rounds: in order, with their picks.
         jobs: in order of submission.
         pool: content of ``pool/pool.json`` (``hash``, ``n``, ``funnel``...).

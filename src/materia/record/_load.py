@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from materia.errors import CampaignError
-from materia.record._campaign_record import CampaignRecord, JobRecord
-from materia.record._values import Label, Outcome, OutcomeKind, Pick, PickState, Round
+from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord
+from materia.record._values import Label, Outcome, OutcomeKind, Pick, PickState, Resources, Round
 
 
 def load_campaign(folder: str | Path) -> CampaignRecord:
@@ -78,10 +78,34 @@ def pick_from_row(row: Sequence[Any]) -> Pick:
 
 
 def _jobs(connection: sqlite3.Connection) -> tuple[JobRecord, ...]:
+    attempts: dict[str, list[AttemptRecord]] = {}
+    for row in connection.execute("SELECT key, attempt, resources, outcome FROM attempts ORDER BY key, attempt"):
+        attempts.setdefault(row[0], []).append(attempt_from_row(row[1:]))
     rows = connection.execute("SELECT key, name, state, attempts, spec, outcome FROM jobs ORDER BY rowid").fetchall()
-    return tuple(
-        JobRecord(key, name, state, attempts, json.loads(spec).get("features", {}), _outcome(outcome))
-        for key, name, state, attempts, spec, outcome in rows
+    jobs = []
+    for key, name, state, number, text, outcome in rows:
+        spec, runs = json.loads(text), tuple(attempts.get(key, ()))
+        features, family = spec.get("features", {}), spec.get("family", "")
+        jobs.append(JobRecord(key, name, state, number, features, _outcome(outcome), family, runs))
+    return tuple(jobs)
+
+
+def attempt_from_row(row: Sequence[Any]) -> AttemptRecord:
+    """An attempt from its columns: number, resources, outcome (JSON text)."""
+    number, asked = row[0], Resources(**json.loads(row[1]))
+    if not row[2]:
+        return AttemptRecord(number, asked)
+    ended = json.loads(row[2])
+    used = ended.get("provenance", {}).get("compute", {})
+    return AttemptRecord(
+        number=number,
+        asked=asked,
+        kind=OutcomeKind(ended["kind"]),
+        wall_s=ended["wall_s"],
+        cpu_s=ended["cpu_s"],
+        peak_mb=used.get("max_rss_mb"),
+        granted=used.get("granted", {}),
+        place=used.get("place", ""),
     )
 
 

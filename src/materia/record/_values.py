@@ -73,9 +73,11 @@ class JobSpec:
         argv: program and arguments, run with the attempt folder as working directory. The program finds
             ``job.json`` (``payload``) there and publishes ``result.json`` by rename.
         payload: JSON content of ``job.json``.
-        features: numbers a cost model may learn from (``n_atoms``, ``n_electrons``, ``n_kpoints``, ...).
-        resources: what it asks for.
+        features: numbers a cost model may learn from (``n_atoms``, ``n_electrons``, ``n_kpoints``, ...). Forecasts
+            among them: ``estimate_s`` CPU seconds, ``estimate_mb`` peak memory.
+        resources: a cautious request; what is asked for may be learned from other jobs.
         name: for people (``GaAs-zincblende/relax``).
+        family: jobs of one family have like costs, told from their features (``relax gpaw``).
     """
 
     key: str
@@ -84,6 +86,7 @@ class JobSpec:
     features: Mapping[str, float] = field(default_factory=dict)
     resources: Resources = Resources()
     name: str = ""
+    family: str = ""
 
 
 class OutcomeKind(StrEnum):

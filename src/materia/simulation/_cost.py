@@ -9,6 +9,8 @@ from materia.crystal import Crystal
 from materia.simulation._kpoints import irreducible_kpoints
 from materia.simulation._levels import Level
 
+PROGRAM_MB = 150.0  # Python, GPAW and its libraries: peaks of two-atom cells at level rough lie at 135 to 155 MB
+SPARE_MB = 1350  # so that the program has 1500 MB beside the wave functions
 HARTREE_BOHR = 27.211386 * 0.529177**2  # eV Å²: kinetic energy is HARTREE_BOHR/2 k²
 
 # CPU seconds = a + n_k (b + c n_b n_w ln n_w + d n_b² n_w) for n_k k-points, n_b bands and n_w plane waves: set-up,
@@ -42,8 +44,14 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
     return fixed + kpoints * each
 
 
-def estimate_memory_mb(features: Mapping[str, float]) -> int:
-    """Memory to ask for, MB: the program, and four copies of all wave functions at 16 bytes a coefficient."""
+def estimate_memory_mb(features: Mapping[str, float]) -> float:
+    """Peak memory a job is expected to have, MB: the program, and four copies of all wave functions at 16 bytes a
+    coefficient."""
     bands = features["n_electrons"] / 2 + 4
     coefficients = bands * features["n_planewaves"] * features["n_kpoints"]
-    return 1500 + math.ceil(4 * 16 * coefficients / 1e6)
+    return PROGRAM_MB + 4 * 16 * coefficients / 1e6
+
+
+def cautious_memory_mb(features: Mapping[str, float]) -> int:
+    """Memory to ask for, MB, while nothing is known of other jobs."""
+    return math.ceil(estimate_memory_mb(features)) + SPARE_MB

@@ -8,7 +8,7 @@ from typing import Any
 
 from materia.crystal import Crystal, structure_hash
 from materia.record import JobSpec, Resources
-from materia.simulation._cost import cost_features, estimate_memory_mb, estimate_seconds
+from materia.simulation._cost import cautious_memory_mb, cost_features, estimate_memory_mb, estimate_seconds
 from materia.simulation._levels import Level, level_hash
 from materia.simulation.engines import engine
 from materia.simulation.recipes import recipe
@@ -49,7 +49,8 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
         key=key,
         argv=("python", "-m", "materia.simulation.worker"),
         payload=payload,
-        features={**features, "estimate_s": seconds},
-        resources=Resources(1, estimate_memory_mb(features), max(MIN_WALLTIME_S, int(WALLTIME_FACTOR * seconds))),
+        features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(features)},
+        resources=Resources(1, cautious_memory_mb(features), max(MIN_WALLTIME_S, int(WALLTIME_FACTOR * seconds))),
         name=name or f"{crystal.formula}/{recipe_name}",
+        family=f"{recipe_name} {program.name}",
     )
