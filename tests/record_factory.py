@@ -15,6 +15,7 @@ from ase.spacegroup import crystal as spacegroup_crystal
 
 from materia.crystal import Crystal
 from materia.record import (
+    AttemptRecord,
     CampaignRecord,
     JobRecord,
     Label,
@@ -22,12 +23,20 @@ from materia.record import (
     OutcomeKind,
     Pick,
     PickState,
+    Resources,
     Round,
     to_json,
 )
 
 LEVEL_HASH = "5f0c1d2e3a4b"
 GAP_WINDOW = (0.7, 1.6)
+ASKED = Resources(cores=1, memory_mb=1536, walltime_s=640)
+NODE = {
+    "name": "local node1",
+    "cores": 8,
+    "memory_mb": 32_000,
+    "energy": {"node_power_w": 200.0, "pue": 1.2, "co2e_kg_per_kwh": 0.25},
+}
 
 
 @dataclass(frozen=True)
@@ -242,6 +251,7 @@ def make_record(
             "finished": "2026-03-02T09:31:40+00:00" if state == "finished" else None,
             "versions": {"materia": "0.1.0", "gpaw": "26.7.0", "torch": "2.13.0", "optuna": "4.6.0"},
             "digests": {"settings": "9d1f3c", "dataset": "c0ffee12", "level": LEVEL_HASH},
+            "node": NODE,
             "level": {"name": "standard", "hash": LEVEL_HASH, "functional": "PBE", "cutoff_ev": 800},
         },
         rounds=rounds,
@@ -312,9 +322,12 @@ def _jobs(material: _K, pending: bool, failed: bool, rng: np.random.Generator) -
     for recipe in ("relax", "gap"):
         key = hashlib.sha256(f"{material.id}/{recipe}".encode()).hexdigest()[:16]
         name, estimate = f"{material.id}/{recipe}", float(rng.uniform(20, 90))
-        features = {"n_atoms": float(material.crystal.n_atoms), "estimate_s": estimate}
+        features = {"n_atoms": float(material.crystal.n_atoms), "estimate_s": estimate, "predicted_s": 1.1 * estimate}
+        features |= {"estimate_mb": 160.0, "predicted_mb": 170.0, "learned_from": 12.0}
+        family = f"{recipe} gpaw"
         if pending:
-            jobs.append(JobRecord(key, name, "running", 1, features))
+            asked = (AttemptRecord(1, ASKED),)
+            jobs.append(JobRecord(key, name, "running", 1, features, family=family, runs=asked))
             break
         wall = estimate * float(rng.uniform(0.6, 1.5))
         if failed:
@@ -322,13 +335,20 @@ def _jobs(material: _K, pending: bool, failed: bool, rng: np.random.Generator) -
             outcome = Outcome(
                 key, OutcomeKind.FAILED, reason="scf_not_converged", message=message, wall_s=wall, cpu_s=wall
             )
-            jobs.append(JobRecord(key, name, "failed", 2, features, outcome))
+            runs = (_attempt(1, OutcomeKind.CRASHED, wall / 2), _attempt(2, OutcomeKind.FAILED, wall))
+            jobs.append(JobRecord(key, name, "failed", 2, features, outcome, family, runs))
             break
         provenance = {"engine": "gpaw", "versions": {"gpaw": "26.7.0"}, "host": "node1"}
         values = {"gap_pbe": material.gap} if recipe == "gap" else {"energy_per_atom": -4.2}
         outcome = Outcome(key, OutcomeKind.COMPLETED, values=values, provenance=provenance, wall_s=wall, cpu_s=wall)
-        jobs.append(JobRecord(key, name, "completed", 1, features, outcome))
+        runs = (_attempt(1, OutcomeKind.COMPLETED, wall),)
+        jobs.append(JobRecord(key, name, "completed", 1, features, outcome, family, runs))
     return jobs
+
+
+def _attempt(number: int, kind: OutcomeKind, wall_s: float) -> AttemptRecord:
+    granted = {"cores": 1, "memory_mb": 1536}
+    return AttemptRecord(number, ASKED, kind, wall_s, 0.9 * wall_s, 180.0, granted, "local node1")
 
 
 def _row(material: _K, pick: Pick | None) -> dict[str, Any]:

@@ -141,6 +141,28 @@ def test_slurm_is_charged_for_cores_raised_to_cover_the_memory(monkeypatch: pyte
     assert plain.node().name == "slurm x"
 
 
+@pytest.mark.parametrize(
+    ("options", "gpus"),
+    [
+        (["--gres=gpu:1"], 1),
+        (["--licenses=x:3", "--gres=gpu:a100:2"], 2),
+        (["--gpus=4"], 4),
+        (["--gpus-per-node=h100:2"], 2),
+        (["--constraint=gpu80gb"], None),
+    ],
+)
+def test_gpus_are_those_the_site_asks_for(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], gpus: int | None
+) -> None:
+    monkeypatch.setattr(SlurmBackend, "_need", lambda self, program: None)
+    site = Site(name="acc", node={"cores": 80, "gpus": 4}, options=options)
+    backend = SlurmBackend(site)
+    granted = backend.granted(Resources(cores=1, memory_mb=1000))
+    assert granted.get("gpus") == gpus
+    assert backend.node().share(granted) == pytest.approx(gpus / 4 if gpus else 1 / 80)
+    assert SlurmBackend(Site(name="acc", options=["--exclusive"])).node().share({"cores": 1}) == 1
+
+
 def test_every_attempt_of_a_real_job_is_counted(tmp_path: Path) -> None:
     """One crashes, one completes; a job whose launcher is killed is charged from its claim on; one that is cancelled
     too."""

@@ -36,6 +36,32 @@ def test_numbers(value: float | None, quantity: str | None, text: str) -> None:
     assert words.number(value, quantity) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.012345, "0.0123"),
+        (4.5, "4.50"),
+        (1234.5, "1\u2009234"),
+        (0, "0"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_amounts_have_three_digits(value: float | None, text: str) -> None:
+    assert words.amount(value) == text
+
+
+def test_electricity_and_mass_in_units_at_hand() -> None:
+    assert [words.electricity(v) for v in (0.0000012, 0.00303, 1.2, 4500.0, None)] == [
+        "0.00120 Wh",
+        "3.03 Wh",
+        "1.20 kWh",
+        "4.50 MWh",
+        "–",
+    ]
+    assert [words.mass(v) for v in (0.000607, 2.0, 1500.0, 0.0)] == ["0.607 g", "2.00 kg", "1.50 t", "0 g"]
+
+
 def test_conditions_on_one_quantity_are_taken_together() -> None:
     settings = {
         "campaign": {

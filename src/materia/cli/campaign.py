@@ -110,12 +110,14 @@ def init(
 
 def _summary(record: CampaignRecord) -> dict[str, Any]:
     from materia.record import to_json
+    from materia.report import totals
 
     return {
         "name": record.name,
         "state": record.state,
         "folder": str(record.folder),
         "pool": {"n": record.pool.get("n"), "hash": record.pool.get("hash")},
+        "cost": totals(record),
         "rounds": to_json(record.rounds),
         "ranking": record.ranking,
         "report": str(record.folder / "report" / "index.html"),

@@ -72,7 +72,8 @@ class SlurmBackend:
     def node(self) -> Node:
         site = self.site
         most = site.node
-        return Node(f"slurm {site.name}", most.cores, most.memory_mb, most.gpus, site.whole_nodes, site.energy)
+        whole = site.whole_nodes or "--exclusive" in site.options
+        return Node(f"slurm {site.name}", most.cores, most.memory_mb, most.gpus, whole, site.energy)
 
     def granted(self, resources: Resources) -> Mapping[str, float]:
         """What sbatch is asked for; see :func:`~materia.compute._slurm_script.allocation`."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from materia.compute import _files, launcher, pilot
 from materia.compute._backend import Task, Ticket
 from materia.compute._site import Site
 from materia.record import Resources
+
+_GPUS: Final = re.compile(r"--(?:gres=gpu|gpus|gpus-per-node|gpus-per-task)(?:[:=][A-Za-z][\w.-]*)?[:=](\d+)")
 
 
 @dataclass(frozen=True)
@@ -102,16 +105,18 @@ def _script(site: Site, folder: Path, shape: Shape) -> str:
 
 
 def allocation(site: Site, members: Sequence[Resources], at_once: int = 1) -> dict[str, int]:
-    """``cores`` and ``memory_mb`` of an array member that runs ``at_once`` of these jobs at a time.
+    """``cores``, ``memory_mb`` and ``gpus`` of an array member that runs ``at_once`` of these jobs at a time.
 
-    The most that one of them needs, with the margin; cores are raised where memory comes with them.
+    The most that one of them needs, with the margin; cores are raised where memory comes with them. The GPUs are those
+    that the site's options ask for.
     """
     cores = at_once * max(asked.cores for asked in members)
     memory_mb = at_once * max(asked.memory_mb for asked in members) + site.memory_margin_mb
     if site.memory_per_core_mb:
         cores = max(cores, math.ceil(memory_mb / site.memory_per_core_mb))
         memory_mb = memory_mb if site.request_memory else cores * site.memory_per_core_mb
-    return {"cores": cores, "memory_mb": memory_mb}
+    gpus = sum(int(asked[1]) for option in site.options if (asked := _GPUS.fullmatch(option)))
+    return {"cores": cores, "memory_mb": memory_mb} | ({"gpus": gpus} if gpus else {})
 
 
 def sbatch_options(site: Site, task: Task) -> list[str]:

@@ -1,5 +1,6 @@
 """The report: one self-contained page about a campaign."""
 
+from materia.report._costs import totals
 from materia.report._write import write_report
 
-__all__ = ["write_report"]
+__all__ = ["totals", "write_report"]

@@ -1,12 +1,11 @@
-"""What failed, what it cost, where it comes from: the accounts of a campaign as plain values."""
+"""What failed and where it all comes from: the accounts of a campaign as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
-from materia.record import CampaignRecord, JobRecord, PickState
+from materia.record import CampaignRecord, PickState
 from materia.report import _words as words
 
 
@@ -40,63 +39,6 @@ def changed_structures(record: CampaignRecord) -> set[str]:
     """Candidates that did not keep their structure type on relaxation."""
     done = [(j.name.rsplit("/", 1)[0], j.outcome.values) for j in record.jobs if j.outcome is not None]
     return {name for name, values in done if values.get("prototype_kept") is False}
-
-
-def jobs(record: CampaignRecord) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": job.name,
-            "key": job.key,
-            "state": "taken over" if _taken_over(job) else job.state,
-            "attempts": job.attempts,
-            "atoms": words.count(job.features.get("n_atoms")),
-            "estimate": words.duration(job.features["estimate_s"]) if "estimate_s" in job.features else "–",
-            "cpu": words.duration(job.outcome.cpu_s) if job.outcome else "–",
-            "wall": words.duration(job.outcome.wall_s) if job.outcome else "–",
-        }
-        for job in record.jobs
-    ]
-
-
-def _taken_over(job: JobRecord) -> bool:
-    """Done in an earlier campaign: never started in this one, and has its result."""
-    return job.attempts == 0 and job.outcome is not None
-
-
-def steps(record: CampaignRecord) -> list[dict[str, str]]:
-    """Predicted and used CPU time by recipe, over the jobs that were run and ended."""
-    groups: dict[str, list[JobRecord]] = {}
-    for job in record.jobs:
-        if job.outcome is not None and not _taken_over(job):
-            groups.setdefault(job.name.rsplit("/", 1)[-1], []).append(job)
-    found = []
-    for name, jobs in groups.items():
-        predicted = [j.features["estimate_s"] for j in jobs if "estimate_s" in j.features]
-        used = [j.outcome.cpu_s for j in jobs if j.outcome is not None]
-        found.append(
-            {
-                "name": name,
-                "n": words.count(len(jobs)),
-                "predicted": words.duration(median(predicted)) if predicted else "–",
-                "used": words.duration(median(used)),
-                "total": words.duration(sum(used)),
-            }
-        )
-    return found
-
-
-def job_totals(record: CampaignRecord) -> dict[str, str]:
-    done = [j.outcome for j in record.jobs if j.outcome is not None]
-    failed = sum(o.cpu_s for o in done if not o.ok)
-    cpu = sum(o.cpu_s for o in done)
-    return {
-        "n": words.count(len(record.jobs)),
-        "core_hours": f"{cpu / 3600:.2f}",
-        "node_hours": f"{sum(o.wall_s for o in done) / 3600:.2f}",
-        "failed_share": f"{100 * failed / cpu:.0f} %" if cpu else "–",
-        "taken_over": words.count(sum(_taken_over(j) for j in record.jobs)),
-        "again": words.count(sum(max(0, j.attempts - 1) for j in record.jobs)),
-    }
 
 
 def dataset(record: CampaignRecord) -> dict[str, Any]:

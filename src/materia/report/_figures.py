@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from materia.record import CampaignRecord, JobRecord, Pick, PickState
+from materia.record import CampaignRecord, Pick, PickState
 from materia.report._plot import Plot, padded, round_colour
 from materia.report._words import asked_quantities, axis, bounds, number, title, uncertain, unit
 
@@ -251,35 +251,6 @@ def calibration(data: Mapping[str, Mapping[str, Sequence[float]]]) -> Markup:
             )
         plot.text(4, 97 - 6.5 * place, title(quantity), "key")
         plot.dot(1.6, 98.4 - 6.5 * place, css="dot", colour=colour, radius=3.4)
-    return plot.svg()
-
-
-def cost_figure(jobs: Sequence[JobRecord]) -> Markup:
-    """CPU time used over what was predicted, both logarithmic."""
-    points = []
-    for job in jobs:
-        estimate, used = job.features.get("estimate_s", 0.0), job.outcome.cpu_s if job.outcome else 0.0
-        if estimate > 0 and used > 0:
-            points.append((math.log10(estimate), math.log10(used), job))
-    if not points:
-        return Markup()
-    low, high = padded([v for a, b, _ in points for v in (a, b)], 0.1)
-    plot = Plot(
-        (low, high),
-        (low, high),
-        "Predicted CPU time (s)",
-        "Used CPU time (s)",
-        f"CPU seconds used over predicted for {len(points)} calculations.",
-        height=380,
-        log=True,
-    )
-    plot.line([(low, low), (high, high)], "ideal")
-    for a, b, job in points:
-        ok = job.outcome is not None and job.outcome.ok
-        tip = f"{job.name}: predicted {10**a:.0f} s, used {10**b:.0f} s"
-        plot.dot(
-            a, b, css="dot cloud strong" if ok else "dot bad", radius=3.6, tip=tip, shape="circle" if ok else "cross"
-        )
     return plot.svg()
 
 

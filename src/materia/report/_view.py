@@ -11,6 +11,7 @@ import yaml
 
 from materia.errors import MateriaError
 from materia.record import CampaignRecord, PickState, redacted
+from materia.report import _costs as costs
 from materia.report import _facts as facts
 from materia.report import _figures as figures
 from materia.report import _words as words
@@ -58,10 +59,12 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "figure_calibration": figures.calibration(record.models[-1].get("parity", {})) if record.models else "",
         "figures_picks": [(words.title(q), f) for q in targets if (f := figures.picks_parity(record, q))],
         "failures": facts.failures(record),
-        "jobs": facts.jobs(record),
-        "job_totals": facts.job_totals(record),
-        "steps": facts.steps(record),
-        "figure_cost": figures.cost_figure(record.jobs),
+        "jobs": costs.jobs(record),
+        "cost_tiles": costs.tiles(record),
+        "cost_per_hit": costs.per_hit(record),
+        "cost_factors": costs.factors(record),
+        "recipes": costs.recipes(record),
+        "figures_cost": [f for f in (costs.time_figure(record), costs.memory_figure(record)) if f],
         "dataset": facts.dataset(record),
         "models": facts.models(record),
         "versions": sorted(dict(record.meta.get("versions", {})).items()),

@@ -81,6 +81,39 @@ def leaves_out_open_shells(settings: Mapping[str, Any]) -> bool:
     return isinstance(space, Mapping) and "open_shell" in space.get("exclude", ("open_shell",))
 
 
+def amount(value: float | None) -> str:
+    """Three significant digits, thousands apart: ``0.0123``, ``4.50``, ``1\u2009230``; a dash for what is not known."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}".replace(",", "\u2009")
+
+
+def electricity(kwh: float | None) -> str:
+    """``3.03 Wh``, ``1.20 kWh``, ``4.50 MWh``."""
+    return _scaled(kwh, ((1e-3, "Wh"), (1.0, "kWh"), (1e3, "MWh")))
+
+
+def mass(kg: float | None) -> str:
+    """``0.607 g``, ``1.20 kg``, ``4.50 t``."""
+    return _scaled(kg, ((1e-3, "g"), (1.0, "kg"), (1e3, "t")))
+
+
+def _scaled(value: float | None, units: tuple[tuple[float, str], ...]) -> str:
+    """In the largest unit that it is at least one of."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    size, unit_name = next(((s, u) for s, u in reversed(units) if value >= s), units[0])
+    return f"{amount(value / size)} {unit_name}"
+
+
+def times(asked: float, used: float) -> str:
+    """How many times what was used was asked for: ``3.1 ×``."""
+    return f"{asked / used:.1f} ×" if used else "–"
+
+
 def plural(n: int, word: str, many: str | None = None) -> str:
     """``1 round``, ``3 rounds``."""
     return f"{count(n)} {word if n == 1 else many or word + 's'}"
