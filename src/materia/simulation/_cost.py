@@ -10,7 +10,7 @@ from materia.simulation._kpoints import irreducible_kpoints
 from materia.simulation._levels import Level
 
 # Peak MB = the program + so many times all wave functions. Peaks of twelve relaxations and gaps at level standard, with
-# 4 to 30 MB of wave functions, lie at 0.85 to 1.27 of it; those of two-atom cells at level rough at 135 to 160 MB.
+# 4 to 30 MB of wave functions, lie at 0.85 to 1.28 of it (experiments/cost/memory.py).
 PROGRAM_MB, COPIES = 150.0, 8
 SPARE_MB = 1350  # so that the program has 1500 MB beside the wave functions
 HARTREE_BOHR = 27.211386 * 0.529177**2  # eV Å²: kinetic energy is HARTREE_BOHR/2 k²
