@@ -64,7 +64,11 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "cost_per_hit": costs.per_hit(record),
         "cost_factors": costs.factors(record),
         "recipes": costs.recipes(record),
-        "figures_cost": [f for f in (costs.time_figure(record), costs.memory_figure(record)) if f],
+        "figures_cost": [
+            (name, figure)
+            for name, figure in (("Wall time", costs.time_figure(record)), ("Peak memory", costs.memory_figure(record)))
+            if figure
+        ],
         "dataset": facts.dataset(record),
         "models": facts.models(record),
         "versions": sorted(dict(record.meta.get("versions", {})).items()),
