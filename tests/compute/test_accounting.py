@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ from materia.compute import (
     open_backend,
     summary,
 )
+from materia.compute._backend import Task, Ticket
+from materia.compute._files import write_folder
+from materia.compute._slurm_client import SlurmClient
+from materia.compute._slurm_script import task_files
 from materia.compute.testing import drive, make_job, open_ledger
 from materia.errors import ConfigError
 from materia.record import AttemptRecord, OutcomeKind, Resources
@@ -130,14 +135,30 @@ def test_factors_come_from_the_site_profile(tmp_path: Path) -> None:
         ComputeSettings(energy={"watts": 3})
 
 
-def test_slurm_is_charged_for_cores_raised_to_cover_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SlurmBackend, "_need", lambda self, program: None)
+def ticket(root: Path, asked: Resources) -> Ticket:
+    return Ticket("a", 1, root / "jobs" / "a" / "1", asked, "mt-1")
+
+
+def test_an_attempt_in_a_pilot_is_charged_its_slot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four jobs in pilots of two slots: a pilot asks for twice the most, and each job is charged half of that."""
+    monkeypatch.setattr(SlurmClient, "_need", lambda self, program: None)
+    pilots = {"below_s": 600, "count": 1, "slots": 2, "walltime_s": 3600}
+    site = Site.model_validate({"name": "x", "pilots": pilots, "memory_margin_mb": 100})
+    asked = [Resources(1, memory, 60) for memory in (300, 400, 500, 600)]
+    members = tuple(replace(ticket(tmp_path, a), key=str(n), slot=n) for n, a in enumerate(asked))
+    task = Task("mt-1", tmp_path / "tasks" / "mt-1", members)
+    write_folder(task.folder, task_files(site, task))
+    assert SlurmBackend(site).granted(members[0]) == {"cores": 1, "memory_mb": 650}  # (2 x 600 + 100) / 2
+
+
+def test_slurm_is_charged_for_cores_raised_to_cover_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(SlurmClient, "_need", lambda self, program: None)
     mare = SlurmBackend(Site.load("marenostrum5"))
-    granted = mare.granted(Resources(cores=1, memory_mb=6000))
+    granted = mare.granted(ticket(tmp_path, Resources(cores=1, memory_mb=6000)))
     assert granted == {"cores": 4, "memory_mb": 8000}  # 6100 MB with the margin, 2000 a core
     assert mare.node().share(granted) == pytest.approx(4 / 112)
     plain = SlurmBackend(Site(name="x", node={"cores": 10, "memory_mb": 10_000}, memory_margin_mb=100))
-    assert plain.node().share(plain.granted(Resources(1, 4900))) == pytest.approx(0.5)
+    assert plain.node().share(plain.granted(ticket(tmp_path, Resources(1, 4900)))) == pytest.approx(0.5)
     assert plain.node().name == "slurm x"
 
 
@@ -152,12 +173,12 @@ def test_slurm_is_charged_for_cores_raised_to_cover_the_memory(monkeypatch: pyte
     ],
 )
 def test_gpus_are_those_the_site_asks_for(
-    monkeypatch: pytest.MonkeyPatch, options: list[str], gpus: int | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], gpus: int | None
 ) -> None:
-    monkeypatch.setattr(SlurmBackend, "_need", lambda self, program: None)
+    monkeypatch.setattr(SlurmClient, "_need", lambda self, program: None)
     site = Site(name="acc", node={"cores": 80, "gpus": 4}, options=options)
     backend = SlurmBackend(site)
-    granted = backend.granted(Resources(cores=1, memory_mb=1000))
+    granted = backend.granted(ticket(tmp_path, Resources(cores=1, memory_mb=1000)))
     assert granted.get("gpus") == gpus
     assert backend.node().share(granted) == pytest.approx(gpus / 4 if gpus else 1 / 80)
     assert SlurmBackend(Site(name="acc", options=["--exclusive"])).node().share({"cores": 1}) == 1

@@ -146,8 +146,8 @@ class Backend(Protocol):
         """The node that jobs get shares of, as far as it is known; its name is that of the machine or site."""
         ...
 
-    def granted(self, resources: Resources) -> Mapping[str, float]:
-        """What a job that asks for this is allocated: ``cores``, ``memory_mb``, ``gpus`` where there are any."""
+    def granted(self, ticket: Ticket) -> Mapping[str, float]:
+        """What an attempt is allocated, its share where it shares: ``cores``, ``memory_mb``, ``gpus`` if any."""
         ...
 
     def refusal(self, resources: Resources) -> str:

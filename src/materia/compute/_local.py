@@ -60,8 +60,8 @@ class LocalBackend:
         """This machine, also where jobs may use only a part of it."""
         return self._node
 
-    def granted(self, resources: Resources) -> Mapping[str, float]:
-        return {"cores": resources.cores, "memory_mb": resources.memory_mb}
+    def granted(self, ticket: Ticket) -> Mapping[str, float]:
+        return {"cores": ticket.resources.cores, "memory_mb": ticket.resources.memory_mb}
 
     def refusal(self, resources: Resources) -> str:
         if resources.cores > self.cores:

@@ -210,7 +210,7 @@ class JobManager:
         used: dict[str, Any] = {"backend": self.backend.name, "handle": ticket.handle}
         used["place"] = self.backend.node().name
         used["asked"] = dataclasses.asdict(ticket.resources)
-        used["granted"] = dict(self.backend.granted(ticket.resources))
+        used["granted"] = dict(self.backend.granted(ticket))
         wall_s, cpu_s = (float(outcome.provenance.get(name, 0.0)) for name in ("wall_s", "cpu_s"))
         if ending is not None:
             used |= {name: ending.record.get(name) for name in ("host", "started", "ended", "max_rss_mb")}

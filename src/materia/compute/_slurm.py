@@ -18,6 +18,7 @@ from materia.compute._site import Site
 from materia.compute._slurm_client import SlurmClient, UnansweredError
 from materia.compute._slurm_script import (
     allocation,
+    read_granted,
     read_shape,
     sbatch_options,
     short,
@@ -75,9 +76,9 @@ class SlurmBackend:
         whole = site.whole_nodes or "--exclusive" in site.options
         return Node(f"slurm {site.name}", most.cores, most.memory_mb, most.gpus, whole, site.energy)
 
-    def granted(self, resources: Resources) -> Mapping[str, float]:
-        """What sbatch is asked for; see :func:`~materia.compute._slurm_script.allocation`."""
-        return allocation(self.site, [resources])
+    def granted(self, ticket: Ticket) -> Mapping[str, float]:
+        """What sbatch was asked for, for this job's array member; of a pilot, the part of one of its slots."""
+        return read_granted(task_folder(ticket)) or allocation(self.site, [ticket.resources])
 
     def refusal(self, resources: Resources) -> str:
         most = self.limits()

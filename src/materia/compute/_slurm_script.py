@@ -68,9 +68,14 @@ def _slots(site: Site, members: Sequence[Resources]) -> int:
 
 def task_files(site: Site, task: Task) -> dict[str, str]:
     """The files of the task's folder. ``members.json`` keeps the shape: the site profile may change meanwhile."""
-    members: dict[str, Any] = {"folders": [str(member.folder) for member in task.members]}
-    shape = shape_of(site, [member.resources for member in task.members])
-    members["pilot"] = asdict(shape) if shape.pilots else None
+    asked = [member.resources for member in task.members]
+    shape = shape_of(site, asked)
+    slots = max(1, shape.slots)
+    members: dict[str, Any] = {
+        "folders": [str(member.folder) for member in task.members],
+        "pilot": asdict(shape) if shape.pilots else None,
+        "granted": {name: amount / slots for name, amount in allocation(site, asked, slots).items()},
+    }
     return {"members.json": _files.dump(members), "job.sh": _script(site, task.folder, shape)}
 
 
@@ -83,6 +88,12 @@ def read_shape(folder: Path) -> Shape | None:
     """The shape of a task of pilots as it was submitted; None where every member is one job."""
     record: Mapping[str, Any] = _files.read_object(folder / "members.json") or {}
     return Shape(**record["pilot"]) if record.get("pilot") else None
+
+
+def read_granted(folder: Path) -> Mapping[str, float]:
+    """What each job of a task was granted when it was submitted; empty where the folder does not say."""
+    granted: Mapping[str, float] = (_files.read_object(folder / "members.json") or {}).get("granted", {})
+    return granted
 
 
 def site_python(site: Site) -> str:

@@ -157,7 +157,6 @@ class BackendConformance:
         manager.ledger.add(make_job(tmp_path, "a", resources=asked))
         used = drive(manager, self.timeout_s)["a"].provenance["compute"]
         assert used["place"] == manager.backend.node().name != ""
-        assert used["granted"] == manager.backend.granted(asked)
         assert used["granted"]["cores"] >= 1
         assert used["granted"]["memory_mb"] >= 150
 
