@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
-    from materia.campaign._doctor import Finding, doctor
+    from materia.campaign._doctor import doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
+    from materia.compute import Finding
 
 _HOME = {
     "CampaignSettings": "_settings",

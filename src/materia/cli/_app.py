@@ -30,7 +30,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 an error a person can act on, 2 wrong usage, 130 interrupted."""
+    """Entry point. Exit codes: 0 done, 1 an error a person can act on, 2 wrong usage, 75 not yet (the same
+    command goes on later), 130 interrupted."""
     from materia.errors import MateriaError
 
     try:

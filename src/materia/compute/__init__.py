@@ -16,6 +16,8 @@ from materia.compute._manager import JobManager
 from materia.compute._retries import Limits, Retries
 from materia.compute._settings import ComputeSettings, open_backend
 from materia.compute._site import Site
+from materia.compute._site_check import check_site
+from materia.compute._site_limits import Finding
 from materia.compute._slurm import SlurmBackend
 from materia.compute._states import LEGAL, IllegalTransitionError, JobState
 from materia.compute._stores import Store
@@ -25,6 +27,7 @@ __all__ = [
     "Backend",
     "ComputeSettings",
     "DriverLock",
+    "Finding",
     "IllegalTransitionError",
     "Job",
     "JobManager",
@@ -42,5 +45,6 @@ __all__ = [
     "Task",
     "Ticket",
     "Verdict",
+    "check_site",
     "open_backend",
 ]

@@ -45,6 +45,7 @@ class Site(BaseModel):
     memory_per_core_mb: int | None = Field(
         default=None, ge=1, description="where memory comes with cores: cores are raised to cover it"
     )
+    min_cores: int = Field(default=1, ge=1, description="asked for at least, as where cores come with a GPU")
     array_size: int = Field(default=1000, ge=1, description="members of one array; MaxArraySize - 1")
     array_throttle: int | None = Field(default=None, ge=1, description="members of an array that run at once")
     accounting: bool = Field(default=True, description="whether sacct answers")

@@ -22,6 +22,8 @@ from materia.record import OutcomeKind, Resources
 
 _BATCH = 200  # ids or names on one command line
 _AMBIGUOUS_SIGNALS = (-15, -9)
+_OF_SLURM = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SRUN_")
+_DEVICES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")  # a job's own
 
 
 class _UnansweredError(Exception):
@@ -63,7 +65,7 @@ class SlurmBackend:
         return Limits(
             cores=most.cores,
             memory_mb=None if memory is None else memory - site.memory_margin_mb,
-            walltime_s=None if most.walltime_s is None else most.walltime_s - site.walltime_margin_s,
+            walltime_s=None if most.walltime_s is None else most.walltime_s // 60 * 60 - site.walltime_margin_s,
         )
 
     def refusal(self, resources: Resources) -> str:
@@ -111,7 +113,7 @@ class SlurmBackend:
         )
         self._tried_at[task.token] = time.time()
         try:
-            answer = self._run("sbatch", *self._options(task), str(task.folder / "job.sh"))
+            answer = self._run("sbatch", *self.options(task), str(task.folder / "job.sh"))
         except subprocess.TimeoutExpired:
             said = Submission(Verdict.UNKNOWN, words=f"sbatch gave no answer in {self.site.command_timeout_s} s")
         else:
@@ -137,10 +139,11 @@ class SlurmBackend:
         ]
         return "\n".join(lines) + "\n"
 
-    def _options(self, task: Task) -> list[str]:
+    def options(self, task: Task) -> list[str]:
+        """What sbatch is asked for, the site's own options last."""
         site, asked = self.site, task.members[0].resources
         throttle = f"%{site.array_throttle}" if site.array_throttle else ""
-        cores = asked.cores
+        cores = max(asked.cores, site.min_cores)
         if site.memory_per_core_mb:
             cores = max(cores, math.ceil((asked.memory_mb + site.memory_margin_mb) / site.memory_per_core_mb))
         options = {
@@ -299,7 +302,7 @@ class SlurmBackend:
             errors="replace",
             stdin=subprocess.DEVNULL,
             timeout=self.site.command_timeout_s,
-            env=_clean_environment(),
+            env=clean_environment(),
             check=False,
         )
 
@@ -312,10 +315,11 @@ class SlurmBackend:
             )
 
 
-def _clean_environment() -> dict[str, str]:
-    """Without what a surrounding Slurm job, the driver's, would pass on to the jobs."""
+def clean_environment() -> dict[str, str]:
+    """Without what a surrounding Slurm job, the driver's, would pass on to the jobs: its sizes, its GPUs."""
+    inside = "SLURM_JOB_ID" in os.environ
     return {
         name: value
         for name, value in os.environ.items()
-        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_"))
+        if (name == "SLURM_CONF" or not name.startswith(_OF_SLURM)) and not (inside and name in _DEVICES)
     }
