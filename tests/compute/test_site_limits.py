@@ -109,6 +109,12 @@ def test_the_first_rule_that_sets_a_limit_counts() -> None:
     assert compare("whole", association=True, node={"walltime_s": 43201})["walltime"].ok is False
 
 
+def test_the_driver_s_walltime_where_the_profile_knows_no_limit() -> None:
+    assert compare("gp_debug")["driver walltime"].ok is False
+    assert "driver walltime" not in compare("gp_debug", node={"walltime_s": 7200})
+    assert compare("gp_ehpc")["driver walltime"].ok
+
+
 def test_no_job_can_have_more_than_all_jobs_of_a_user() -> None:
     """Slurm names a limit per user, which passes for small jobs: this one would wait for ever."""
     assert compare("gp_debug", node={"cores": 81})["cores"].ok is False

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
+    from materia.campaign._submit import Submitted, submit
     from materia.compute import Finding
 
 _HOME = {
@@ -20,6 +21,7 @@ _HOME = {
     "Finding": "_doctor",
     "Phase": "_loop",
     "Step": "_loop",
+    "Submitted": "_submit",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
@@ -27,6 +29,7 @@ _HOME = {
     "predict": "_predict",
     "run": "_loop",
     "step": "_loop",
+    "submit": "_submit",
     "write_report": "_report",
 }
 
@@ -36,6 +39,7 @@ __all__ = [
     "Finding",
     "Phase",
     "Step",
+    "Submitted",
     "build_dataset",
     "doctor",
     "find_campaign_file",
@@ -43,6 +47,7 @@ __all__ = [
     "predict",
     "run",
     "step",
+    "submit",
     "write_report",
 ]
 

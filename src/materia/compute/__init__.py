@@ -9,6 +9,7 @@ from materia.compute._backend import (
     Ticket,
     Verdict,
 )
+from materia.compute._driver_job import DriverJob, driver_command, driver_trouble
 from materia.compute._ledger import Job, Ledger
 from materia.compute._local import LocalBackend
 from materia.compute._lock import DriverLock
@@ -26,6 +27,7 @@ __all__ = [
     "LEGAL",
     "Backend",
     "ComputeSettings",
+    "DriverJob",
     "DriverLock",
     "Finding",
     "IllegalTransitionError",
@@ -46,5 +48,7 @@ __all__ = [
     "Ticket",
     "Verdict",
     "check_site",
+    "driver_command",
+    "driver_trouble",
     "open_backend",
 ]

@@ -15,6 +15,7 @@ from materia._version import __version__
 from materia.compute import _cluster_text
 from materia.compute._backend import Task, Ticket, Verdict
 from materia.compute._cluster_text import Allowance, Association
+from materia.compute._driver_job import DriverJob
 from materia.compute._site import Site
 from materia.compute._site_limits import Finding, compare_limits
 from materia.compute._slurm import SlurmBackend, clean_environment
@@ -28,6 +29,7 @@ _QOS: Final = (
     "name,flags,maxwall,maxtres,maxtrespernode,maxtrespu,maxtrespa,grptres,mintres,maxsubmitpu,maxsubmitpa,grpsubmit"
 )
 _OURS: Final = ("array", "job-name", "time", "nodes", "ntasks", "mem", "output", "chdir", "parsable", "requeue")
+_ASKED: Final = ("--cpus", "--mem", "--time", "--gres", "--constraint", "--licenses")
 _SMALLEST: Final = Resources(cores=1, memory_mb=500, walltime_s=600)
 
 
@@ -245,17 +247,10 @@ class _Check:
     # ------------------------------------------------------------------ sbatch's own word
 
     def _request(self) -> Iterator[Finding]:
-        backend = SlurmBackend(self.site)
-        most = backend.limits()
-        largest = Resources(
-            most.cores or _SMALLEST.cores,
-            most.memory_mb or _SMALLEST.memory_mb,
-            most.walltime_s or _SMALLEST.walltime_s,
-        )
-        for name, resources in {"smallest job": _SMALLEST, "largest job": largest}.items():
-            task = Task("materia-doctor", Path(), (Ticket("doctor", 1, Path(), resources, "materia-doctor"),))
+        """sbatch judges each request by itself: partition, node, GRES, constraint, licences, options."""
+        for name, options in self._requests().items():
             try:
-                answer = self._run("sbatch", "--test-only", *backend.options(task), "--wrap", "true")
+                answer = self._run("sbatch", "--test-only", *options, "--wrap", "true")
             except subprocess.TimeoutExpired as error:
                 raise _UnansweredError("sbatch gave no answer") from error
             words = " ".join(answer.stderr.split())
@@ -266,10 +261,25 @@ class _Check:
             else:
                 features = ", ".join(sorted({n.features for n in self.nodes if n.features})) or "none"
                 gres = ", ".join(sorted({n.gres for n in self.nodes if n.gres})) or "none"
-                said = f"{resources.cores} cores, {resources.memory_mb} MB, {resources.walltime_s} s: {words}"
+                asked = " ".join(
+                    o for o in options if o.startswith(("--cpus", "--mem", "--time", "--gres", "--constr"))
+                )
                 remedy = f"correct limits, constraint (features: {features}) or options (GRES: {gres}) in the profile"
-                yield Finding(name, False, said, remedy)
-                return
+                yield Finding(name, False, f"{words} ({asked})", remedy)
+
+    def _requests(self) -> dict[str, list[str]]:
+        backend = SlurmBackend(self.site)
+        most = backend.limits()
+        largest = Resources(
+            most.cores or _SMALLEST.cores,
+            most.memory_mb or _SMALLEST.memory_mb,
+            most.walltime_s or _SMALLEST.walltime_s,
+        )
+        requests = {}
+        for name, resources in {"smallest job": _SMALLEST, "largest job": largest}.items():
+            task = Task("materia-doctor", Path(), (Ticket("doctor", 1, Path(), resources, "materia-doctor"),))
+            requests[name] = backend.options(task)
+        return requests | {"driver job": DriverJob(self.site, Path(), "doctor").options()}
 
     # ------------------------------------------------------------------ asking
 

@@ -48,7 +48,11 @@ def compare_limits(
     """
     mine = site.limits()
     qos = f"qos_limits: {{{site.qos}: {{%s}}}}" if site.qos else "node: {%s}"
-    yield _compared("walltime", "s", mine.walltime_s, _walltime(partition, rules), qos % "walltime_s: %d")
+    walltime = _walltime(partition, rules)
+    yield _compared("walltime", "s", mine.walltime_s, walltime, qos % "walltime_s: %d")
+    if mine.walltime_s is None and not (site.driver.qos or site.driver.partition):
+        of_driver = site.driver.walltime_s + site.walltime_margin_s
+        yield _compared("driver walltime", "s", of_driver, walltime, qos % "walltime_s: %d")
     for name, unit, asked, of_nodes, of_partition, tres, entry in (
         ("cores", "cores", mine.cores, [n.cores for n in nodes], "MaxCPUsPerNode", "cpu", "node: {cores: %d}"),
         ("memory", "MB", mine.memory_mb, [n.memory_mb for n in nodes], "MaxMemPerNode", "mem", "node: {memory_mb: %d}"),
