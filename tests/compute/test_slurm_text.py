@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from materia.compute import Phase, Site, SlurmBackend, Task, Ticket, Verdict
+from materia.compute._slurm import run_client
 from materia.compute._slurm_text import (
     Record,
     liveliest,
@@ -119,6 +120,17 @@ def test_what_is_refused_counts_what_sbatch_is_asked_for() -> None:
     assert "MB" in backend.refusal(Resources(memory_mb=224000))
     assert _asked(backend, Resources(memory_mb=9000))["cpus-per-task"] == "5"
     assert _asked(_backend("marenostrum5-acc"), Resources())["cpus-per-task"] == "20"
+
+
+def test_a_driver_inside_a_job_passes_nothing_of_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = ("SLURM_JOB_ID", "SLURM_MEM_PER_NODE", "SBATCH_QOS", "SRUN_CPUS_PER_TASK", "CUDA_VISIBLE_DEVICES")
+    for name in (*theirs, "SLURM_CONF", "MINE"):
+        monkeypatch.setenv(name, "1")
+    seen = {line.partition("=")[0] for line in run_client(Site(name="x"), "env").stdout.splitlines()}
+    assert seen.isdisjoint(theirs)
+    assert {"SLURM_CONF", "MINE"} <= seen
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert "CUDA_VISIBLE_DEVICES=1" in run_client(Site(name="x"), "env").stdout.splitlines()  # the user's own
 
 
 def _backend(name: str, changes: dict[str, Any] | None = None) -> SlurmBackend:

@@ -110,7 +110,7 @@ def status(folder: Folder, json: Json = False) -> None:
     from materia.record import load_campaign
 
     record = load_campaign(folder)
-    trouble = driver_trouble(record.folder)
+    trouble = "" if record.state == "finished" else driver_trouble(record.folder)
     if json:
         print_json({**_summary(record), "driver_trouble": trouble})
         return

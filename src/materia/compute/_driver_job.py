@@ -14,7 +14,7 @@ from typing import Final
 from materia.compute import _files
 from materia.compute._backend import Task, Ticket, Verdict
 from materia.compute._site import Site
-from materia.compute._slurm import SlurmBackend, clean_environment
+from materia.compute._slurm import SlurmBackend, run_client
 from materia.compute._slurm_text import read_submission
 from materia.errors import SchedulerError
 from materia.record import Resources
@@ -101,18 +101,8 @@ class DriverJob:
         return said.handle
 
     def _run(self, program: str, *arguments: str) -> str:
-        limit = self.site.command_timeout_s
         try:
-            answer = subprocess.run(
-                [program, *arguments],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-                timeout=limit,
-                env=clean_environment(),
-                check=False,
-            )
+            answer = run_client(self.site, program, *arguments)
         except (subprocess.TimeoutExpired, FileNotFoundError) as error:
             raise SchedulerError(f"{program} gave no answer: {error}", remedy="try again later") from error
         if answer.returncode != 0:

@@ -18,7 +18,7 @@ from materia.compute._cluster_text import Allowance, Association
 from materia.compute._driver_job import DriverJob
 from materia.compute._site import Site
 from materia.compute._site_limits import Finding, compare_limits
-from materia.compute._slurm import SlurmBackend, clean_environment
+from materia.compute._slurm import SlurmBackend, run_client
 from materia.compute._slurm_text import read_submission
 from materia.record import Resources
 
@@ -72,6 +72,7 @@ class _Check:
             return
         for name, question in (
             ("scheduler", self._scheduler),
+            ("accounting", self._accounting),
             ("partition", self._partition),
             ("account", self._account),
             ("QoS", self._qos),
@@ -108,7 +109,7 @@ class _Check:
         program = self.site.python or sys.executable
         lines = [*self.site.environment, 'exec "$0" -P -c "import materia; print(materia.__version__)"']
         try:
-            answer = self._run("bash", "-c", "\n".join(lines), program)
+            answer = run_client(self.site, "bash", "-c", "\n".join(lines), program)
         except subprocess.TimeoutExpired:
             return Finding("python", None, f"{program} gave no answer", answered=False)
         said = answer.stdout.strip().rpartition("\n")[2]
@@ -136,25 +137,26 @@ class _Check:
             yield Finding("array size", False, f"{size}, but MaxArraySize is {largest}", remedy)
         else:
             yield Finding("array size", True, f"{size} (MaxArraySize {largest})")
-        yield self._accounting()
 
     @property
     def _has_accounting(self) -> bool:
         return "none" not in self.config.get("AccountingStorageType", "none")
 
     def _enforced(self, what: str) -> bool:
-        return self._has_accounting and what in self.config.get("AccountingStorageEnforce", "")
+        enforced = self.config.get("AccountingStorageEnforce", "")
+        return self._has_accounting and (what in enforced or "all" in enforced)
 
-    def _accounting(self) -> Finding:
-        if not self._has_accounting:
-            if self.site.accounting:
-                remedy = "accounting: false in the profile; a job that leaves the queue unseen is then waited for less"
-                return Finding("accounting", False, "the cluster keeps no accounting, sacct will not answer", remedy)
-            return Finding("accounting", None, "none: endings come from the job's folder and the queue only")
-        if not self.site.accounting:
-            return Finding("accounting", None, "there, but the profile does not use it", "accounting: true")
-        self._ask("sacct", "-n", "-X", "-S", "now-1minute")
-        return Finding("accounting", True, self.config["AccountingStorageType"])
+    def _accounting(self) -> Iterator[Finding]:
+        if not self._has_accounting and self.site.accounting:
+            detail = "the cluster keeps no accounting: sacct has no answer, and a job gone from the queue stays unknown"
+            yield Finding("accounting", False, detail, "accounting: false in the profile")
+        elif not self._has_accounting:
+            yield Finding("accounting", None, "none: endings come from the job's folder and the queue only")
+        elif not self.site.accounting:
+            yield Finding("accounting", None, "there, but the profile does not use it", "accounting: true")
+        else:
+            self._ask("sacct", "-n", "-X", "-S", "now-1minute")
+            yield Finding("accounting", True, self.config["AccountingStorageType"])
 
     def _partition(self) -> Iterator[Finding]:
         known = _cluster_text.parse_partitions(self._ask("scontrol", "-a", "-o", "show", "partition"))
@@ -185,7 +187,7 @@ class _Check:
         rows = _cluster_text.parse_associations(
             self._ask("sacctmgr", "-P", "show", "assoc", "where", *where, f"format={_ASSOCIATION}")
         )
-        wanted = self.site.account or self._default_account()
+        wanted = (self.site.account or self._default_account()).lower()  # Slurm keeps names in lower case
         mine = sorted({row.account for row in rows})
         remedy = f"account: one of {', '.join(mine)}" if mine else "ask the site's support for an account"
         fitting = [row for row in rows if row.account == wanted]
@@ -222,7 +224,7 @@ class _Check:
             return
         known = _cluster_text.parse_qos(self._ask("sacctmgr", "-P", "show", "qos", f"format={_QOS}"))
         allowed = self.association.qos if self.association else frozenset(known)
-        name = self.site.qos or (self.association.default_qos if self.association else "")
+        name = (self.site.qos or (self.association.default_qos if self.association else "")).lower()
         remedy = f"qos: one of {', '.join(sorted(allowed))}"
         if name and name not in known:
             yield Finding("QoS", False, f"there is no QoS {name!r}", remedy)
@@ -250,7 +252,7 @@ class _Check:
         """sbatch judges each request by itself: partition, node, GRES, constraint, licences, options."""
         for name, options in self._requests().items():
             try:
-                answer = self._run("sbatch", "--test-only", *options, "--wrap", "true")
+                answer = run_client(self.site, "sbatch", "--test-only", *options, "--wrap", "true")
             except subprocess.TimeoutExpired as error:
                 raise _UnansweredError("sbatch gave no answer") from error
             words = " ".join(answer.stderr.split())
@@ -261,9 +263,7 @@ class _Check:
             else:
                 features = ", ".join(sorted({n.features for n in self.nodes if n.features})) or "none"
                 gres = ", ".join(sorted({n.gres for n in self.nodes if n.gres})) or "none"
-                asked = " ".join(
-                    o for o in options if o.startswith(("--cpus", "--mem", "--time", "--gres", "--constr"))
-                )
+                asked = " ".join(o for o in options if o.startswith(_ASKED))
                 remedy = f"correct limits, constraint (features: {features}) or options (GRES: {gres}) in the profile"
                 yield Finding(name, False, f"{words} ({asked})", remedy)
 
@@ -285,7 +285,7 @@ class _Check:
 
     def _ask(self, program: str, *arguments: str) -> str:
         try:
-            answer = self._run(program, *arguments)
+            answer = run_client(self.site, program, *arguments)
         except FileNotFoundError as error:
             raise _UnansweredError(f"there is no {program} here") from error
         except subprocess.TimeoutExpired as error:
@@ -294,15 +294,3 @@ class _Check:
             words = answer.stderr.strip() or f"ended with {answer.returncode}"
             raise _UnansweredError(f"{program}: {words}")
         return answer.stdout
-
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=self.site.command_timeout_s,
-            env=clean_environment(),
-            check=False,
-        )

@@ -295,16 +295,7 @@ class SlurmBackend:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         self._need(program)
-        return subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=self.site.command_timeout_s,
-            env=clean_environment(),
-            check=False,
-        )
+        return run_client(self.site, program, *arguments)
 
     def _need(self, program: str) -> None:
         if shutil.which(program) is None:
@@ -315,7 +306,21 @@ class SlurmBackend:
             )
 
 
-def clean_environment() -> dict[str, str]:
+def run_client(site: Site, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One program of Slurm, to its end; TimeoutExpired after the site's ``command_timeout_s``."""
+    return subprocess.run(
+        [program, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=site.command_timeout_s,
+        env=_clean_environment(),
+        check=False,
+    )
+
+
+def _clean_environment() -> dict[str, str]:
     """Without what a surrounding Slurm job, the driver's, would pass on to the jobs: its sizes, its GPUs."""
     inside = "SLURM_JOB_ID" in os.environ
     return {
