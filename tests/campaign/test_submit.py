@@ -64,6 +64,7 @@ def test_a_campaign_that_does_not_run_on_slurm_is_refused(tmp_path: Path) -> Non
     done = materia("submit", str(campaign.file), "--folder", str(campaign.folder))
     assert done.returncode == 1
     assert "'local', not on Slurm" in done.stderr
+    assert not campaign.folder.exists()
 
 
 @pytest.mark.gpaw

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from materia.campaign._folder import open_campaign
+from materia.campaign._settings import CampaignSettings, load_settings
 from materia.compute import DriverJob, Site, driver_command
 from materia.errors import CampaignError, ConfigError
 
@@ -42,16 +43,22 @@ def submit(file: str | Path | None, folder: str | Path, *, progress: bool = Fals
         CampaignError: it is finished.
         SchedulerError: Slurm refuses the job, gives no answer, or has one of this campaign already.
     """
+    if file is not None:
+        _check_backend(load_settings(file))  # before the folder is made with settings it then holds to
     with open_campaign(None if file is None else Path(file), Path(folder), progress=progress) as campaign:
         settings, state = campaign.settings, campaign.database.meta().get("state")
     if state == "finished":
         raise CampaignError("the campaign is finished", where=folder, remedy="look at it with `materia report`")
+    _check_backend(settings)
+    site = Site.load(settings.compute.site, settings.compute.overrides)
+    chain = DriverJob(site, Path(folder), settings.name)
+    return Submitted(chain.submit(driver_command(Path(folder))), chain.name, chain.folder / "driver.log")
+
+
+def _check_backend(settings: CampaignSettings) -> None:
     if settings.compute.backend != "slurm":
         raise ConfigError(
             f"the jobs of this campaign run on the backend {settings.compute.backend!r}, not on Slurm",
             where="compute.backend",
             remedy="set it to slurm, with a site; or run the campaign with `materia run`",
         )
-    site = Site.load(settings.compute.site, settings.compute.overrides)
-    chain = DriverJob(site, Path(folder), settings.name)
-    return Submitted(chain.submit(driver_command(Path(folder))), chain.name, chain.folder / "driver.log")

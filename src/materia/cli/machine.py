@@ -41,12 +41,14 @@ def doctor(
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
+        from rich.markup import escape
+
         out = console()
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            out.print(f"{_mark(finding)}  {finding.name:<{width}}  {finding.detail}")
+            out.print(f"{_mark(finding)}  {finding.name:<{width}}  {escape(finding.detail)}")
             if finding.remedy:
-                out.print(f"         {'':<{width}}  [dim]{finding.remedy}[/dim]")
+                out.print(f"         {'':<{width}}  [dim]{escape(finding.remedy)}[/dim]")
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
     if not all(finding.answered for finding in findings):
