@@ -31,7 +31,7 @@ P0=${SLURM_DEV_PORT:-16800}
 AGE=${SLURM_DEV_MINJOBAGE:-300}
 MEM=${SLURM_DEV_MEM:-4096}
 EXTRA=${SLURM_DEV_EXTRA:-}
-CORES=${SLURM_DEV_CORES:-$(nproc)}
+CORES=${SLURM_DEV_CORES:-$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)}   # nproc heeds them
 HOST=$(uname -n); HOST=${HOST%%.*}
 GPP=(gs01r1b01 gs01r1b02 gs01r1b03 gs01r1b04)   # CPU nodes, 112 cores (declared, not real)
 ACC=(as01r1b01 as01r1b02)                       # GPU nodes, 80 cores + 4 gpus (declared)

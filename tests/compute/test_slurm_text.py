@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from materia.compute import Phase, Site, Verdict
+from materia.compute import Phase, Site, SlurmBackend, Task, Ticket, Verdict
+from materia.compute._slurm_client import run_client
+from materia.compute._slurm_script import sbatch_options
 from materia.compute._slurm_text import (
     Record,
     liveliest,
@@ -16,7 +20,7 @@ from materia.compute._slurm_text import (
     status_of,
 )
 from materia.errors import ConfigError
-from materia.record import OutcomeKind
+from materia.record import OutcomeKind, Resources
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,7 @@ from materia.record import OutcomeKind
         ("PENDING", "QOSMaxJobsPerUserLimit", Phase.WAITING, None),
         ("PENDING", "QOSMaxWallDurationPerJobLimit", Phase.ENDED, OutcomeKind.REFUSED),
         ("PENDING", "QOSMaxCpuPerJobLimit", Phase.ENDED, OutcomeKind.REFUSED),
+        ("PENDING", "QOSMinCpuNotSatisfied", Phase.ENDED, OutcomeKind.REFUSED),
         ("PENDING", "PartitionConfig", Phase.ENDED, OutcomeKind.REFUSED),
         ("PENDING", "PartitionTimeLimit", Phase.ENDED, OutcomeKind.REFUSED),
         ("PENDING", "DependencyNeverSatisfied", Phase.ENDED, OutcomeKind.REFUSED),
@@ -101,13 +106,46 @@ def test_the_liveliest_record_counts() -> None:
 
 def test_shipped_profiles_load_and_say_what_they_are() -> None:
     assert Site.load("dev").limits().walltime_s == 7200
-    assert not Site.load("marenostrum5").verified
-    assert not Site.load("generic").verified
+    for name in ("generic", "leonardo", "lumi", "marenostrum5", "marenostrum5-acc"):
+        site = Site.load(name)
+        assert (site.name, site.verified) == (name, False)
     assert Site.load("marenostrum5", {"account": "ehpc01", "qos": "gp_debug"}).limits().walltime_s == 7200
 
 
+def test_what_is_refused_counts_what_sbatch_is_asked_for() -> None:
+    """Whole minutes of walltime, and cores that come with memory or with a GPU."""
+    backend = _backend("marenostrum5", {"node": {"cores": 112, "walltime_s": 7230}, "qos": None})
+    assert backend.refusal(Resources(walltime_s=7200 - 120)) == ""
+    assert "gives 7080 to one job" in backend.refusal(Resources(walltime_s=7200 - 119))
+    assert "MB" in backend.refusal(Resources(memory_mb=224000))
+    assert _asked(backend, Resources(memory_mb=9000))["cpus-per-task"] == "5"
+    assert _asked(_backend("marenostrum5-acc"), Resources())["cpus-per-task"] == "20"
+
+
+def test_a_driver_inside_a_job_passes_nothing_of_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = ("SLURM_JOB_ID", "SLURM_MEM_PER_NODE", "SBATCH_QOS", "SRUN_CPUS_PER_TASK", "CUDA_VISIBLE_DEVICES")
+    for name in (*theirs, "SLURM_CONF", "MINE"):
+        monkeypatch.setenv(name, "1")
+    seen = {line.partition("=")[0] for line in run_client(Site(name="x"), "env").stdout.splitlines()}
+    assert seen.isdisjoint(theirs)
+    assert {"SLURM_CONF", "MINE"} <= seen
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert "CUDA_VISIBLE_DEVICES=1" in run_client(Site(name="x"), "env").stdout.splitlines()  # the user's own
+
+
+def _backend(name: str, changes: dict[str, Any] | None = None) -> SlurmBackend:
+    if shutil.which("sbatch") is None:
+        pytest.skip("there is no sbatch here")
+    return SlurmBackend(Site.load(name, changes))
+
+
+def _asked(backend: SlurmBackend, resources: Resources) -> dict[str, str]:
+    options = sbatch_options(backend.site, Task("t", Path(), (Ticket("k", 1, Path(), resources, "t"),)))
+    return {name.lstrip("-"): value for name, _, value in (option.partition("=") for option in options)}
+
+
 def test_profiles_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no site profile 'marenostrum' \(shipped: dev, generic, marenostrum5"):
+    with pytest.raises(ConfigError, match=r"'marenostrum' \(shipped: dev, generic, leonardo, lumi, mareno"):
         Site.load("marenostrum")
     with pytest.raises(ConfigError, match="no such site profile"):
         Site.load(str(tmp_path / "mine.yaml"))

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
-    from materia.campaign._doctor import Finding, doctor
+    from materia.campaign._doctor import doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
+    from materia.campaign._submit import Submitted, submit
+    from materia.compute import Finding
 
 _HOME = {
     "CampaignSettings": "_settings",
@@ -19,6 +21,7 @@ _HOME = {
     "Finding": "_doctor",
     "Phase": "_loop",
     "Step": "_loop",
+    "Submitted": "_submit",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
@@ -26,6 +29,7 @@ _HOME = {
     "predict": "_predict",
     "run": "_loop",
     "step": "_loop",
+    "submit": "_submit",
     "write_report": "_report",
 }
 
@@ -35,6 +39,7 @@ __all__ = [
     "Finding",
     "Phase",
     "Step",
+    "Submitted",
     "build_dataset",
     "doctor",
     "find_campaign_file",
@@ -42,6 +47,7 @@ __all__ = [
     "predict",
     "run",
     "step",
+    "submit",
     "write_report",
 ]
 

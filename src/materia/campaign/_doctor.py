@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from materia.campaign._folder import versions
+from materia.campaign._settings import find_campaign_file, load_settings
+from materia.compute import Finding, Site, check_site
 from materia.errors import MateriaError
 from materia.simulation import engine
 from materia.surrogate import SurrogateSettings
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the examination.
+def doctor(site: str | None = None, file: str | Path | None = None) -> list[Finding]:
+    """Examine versions, engines, libxc, cores, memory, GPU, Slurm and the shipped data; touches nothing.
 
-    Attributes:
-        name: what was looked at.
-        ok: ``True``, ``False`` for what stops a campaign, ``None`` for what it does without.
-        detail: what was found.
-        remedy: what to do, where something is missing.
+    Args:
+        site: name or path of a site profile, to be compared with what its scheduler says (nothing is submitted).
+        file: campaign file: its site, with its overrides, is compared; ``site`` replaces the site it names.
+
+    Raises:
+        ConfigError: no such site profile or campaign file, or it cannot be read.
     """
-
-    name: str
-    ok: bool | None
-    detail: str
-    remedy: str = ""
-
-
-def doctor() -> list[Finding]:
-    """Examine versions, engines, libxc, cores, memory, GPU, Slurm and the shipped data; touches nothing."""
+    profile = _profile(site, file)
     found = versions()
     lines = [Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     lines.append(Finding("materia", True, found.get("materia", "?")))
     lines += [_machine(), _accelerator(), *_engines(), _slurm(), *_data()]
+    if profile is not None:
+        lines += [dataclasses.replace(line, name=f"site: {line.name}") for line in check_site(profile)]
+    elif file is not None:
+        lines.append(Finding("site", None, f"{file} runs on the local backend: there is no site to compare"))
     return lines
+
+
+def _profile(site: str | None, file: str | Path | None) -> Site | None:
+    if file is None:
+        return None if site is None else Site.load(site)
+    compute = load_settings(find_campaign_file(file)).compute
+    if site is None and compute.backend != "slurm":
+        return None
+    return Site.load(site or compute.site, compute.overrides)
 
 
 def _machine() -> Finding:

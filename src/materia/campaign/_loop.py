@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -243,6 +244,7 @@ def run(
     *,
     progress: bool = False,
     on_step: Callable[[Step, Driver], None] | None = None,
+    seconds: float | None = None,
 ) -> CampaignRecord:
     """Run a campaign to its end, or resume it; returns its record.
 
@@ -251,15 +253,18 @@ def run(
         folder: campaign folder.
         progress: show progress bars of long work.
         on_step: called after every tick.
+        seconds: leave between two ticks after this time, but not before one was done; the record's ``state`` then
+            says that the campaign is still running. ``None``: never.
     """
-    folder = Path(folder)
+    folder, deadline = Path(folder), math.inf if seconds is None else time.monotonic() + seconds
     with open_driver(None if file is None else Path(file), folder, progress=progress) as driver:
         while True:
             done = driver.step()
             if on_step is not None:
                 on_step(done, driver)
-            if done.phase is Phase.FINISHED:
+            left = deadline - time.monotonic()
+            if done.phase is Phase.FINISHED or left <= 0:
                 break
             if done.waiting:
-                time.sleep(driver.manager.backend.poll_interval_s)
+                time.sleep(min(driver.manager.backend.poll_interval_s, left))
     return load_campaign(folder)

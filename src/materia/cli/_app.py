@@ -8,7 +8,7 @@ import typer
 
 from materia._version import __version__
 from materia.cli import campaign, data, machine
-from materia.cli._output import fail
+from materia.cli._output import NOT_YET, fail
 
 app = typer.Typer(
     name="materia",
@@ -30,11 +30,15 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 an error a person can act on, 2 wrong usage, 130 interrupted."""
-    from materia.errors import MateriaError
+    """Entry point. Exit codes: 0 done, 1 an error a person can act on, 2 wrong usage, 75 not yet (the same
+    command goes on later), 130 interrupted."""
+    from materia.errors import CampaignLockedError, MateriaError
 
     try:
         app()
+    except CampaignLockedError as error:
+        fail(str(error))
+        sys.exit(NOT_YET)
     except MateriaError as error:
         fail(str(error))
         sys.exit(1)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+NOT_YET = 75  # exit code (EX_TEMPFAIL): nothing is wrong, the same command goes on later
 PLAIN_WIDTH = 120  # of tables in files and pipes, where there is no terminal to fit
 
 

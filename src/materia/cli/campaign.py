@@ -11,29 +11,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from materia.cli._output import console, print_json
+from materia.cli._output import NOT_YET, console, print_json
 
 if TYPE_CHECKING:
     from materia.record import CampaignRecord
 
-File = Annotated[str, typer.Argument(help="Campaign file, or the name of one that ships (tiny, quickstart).")]
+File = Annotated[str, typer.Argument(help="Campaign file, name of a shipped one (tiny, quickstart), or a folder.")]
 Folder = Annotated[Path, typer.Argument(help="Campaign folder, such as runs/quickstart.")]
 Where = Annotated[Path | None, typer.Option("--folder", help="Campaign folder; default: runs/NAME.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (run, step, status, report, init):
+    for verb in (run, submit, step, status, report, init):
         app.command()(verb)
 
 
-def run(file: File, folder: Where = None, json: Json = False) -> None:
-    """Run a campaign to its end, or resume it where it was stopped."""
-    from materia.campaign import Step, find_campaign_file, load_settings
+def run(
+    file: File,
+    folder: Where = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0, help="Leave between two steps after this time.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a campaign to its end, or resume it where it was stopped.
+
+    Exits with 75 if it is not finished after --seconds, or if another driver holds it.
+    """
+    from materia.campaign import Step
     from materia.campaign import run as run_campaign
 
-    path = find_campaign_file(file)
-    where = folder or Path("runs") / load_settings(path).name
+    path, where = _campaign(file, folder)
     out = console()
     last = ""
 
@@ -43,8 +52,38 @@ def run(file: File, folder: Where = None, json: Json = False) -> None:
             out.print(f"[dim]{done.phase.value:>14}[/dim]  {done.message}")
             last = done.message
 
-    record = run_campaign(path, where, progress=not json and out.is_terminal, on_step=on_step)
-    print_json(_summary(record)) if json else _print_result(record)
+    record = run_campaign(path, where, progress=not json and out.is_terminal, on_step=on_step, seconds=seconds)
+    if record.state == "finished":
+        print_json(_summary(record)) if json else _print_result(record)
+        return
+    print_json(_summary(record)) if json else out.print("not finished; the same command resumes")
+    raise typer.Exit(NOT_YET)
+
+
+def submit(file: File, folder: Where = None, json: Json = False) -> None:
+    """Run a campaign as a Slurm job that submits its own successor until the campaign is finished."""
+    from dataclasses import asdict
+
+    from materia.campaign import submit as submit_campaign
+
+    path, where = _campaign(file, folder)
+    out = console()
+    done = submit_campaign(path, where, progress=not json and out.is_terminal)
+    if json:
+        print_json({**asdict(done), "log": str(done.log)})
+    else:
+        out.print(f"driver job {done.job} ({done.name}); it says in {done.log} what it does")
+        out.print(f"stop it with: scancel --name={done.name}")
+
+
+def _campaign(file: str, folder: Path | None) -> tuple[Path | None, Path]:
+    """Campaign file and folder; a folder in place of the file resumes what it holds."""
+    from materia.campaign import find_campaign_file, load_settings
+
+    if folder is None and (Path(file) / "campaign.yaml").is_file():
+        return None, Path(file)
+    path = find_campaign_file(file)
+    return path, folder or Path("runs") / load_settings(path).name
 
 
 def step(
@@ -67,11 +106,13 @@ def step(
 
 def status(folder: Folder, json: Json = False) -> None:
     """Where a campaign stands; safe while it runs."""
+    from materia.compute import driver_trouble
     from materia.record import load_campaign
 
     record = load_campaign(folder)
+    trouble = "" if record.state == "finished" else driver_trouble(record.folder)
     if json:
-        print_json(_summary(record))
+        print_json({**_summary(record), "driver_trouble": trouble})
         return
     out = console()
     out.print(f"[bold]{record.name}[/bold]  {record.state}  ({record.pool.get('n', 0)} candidates in the pool)")
@@ -82,6 +123,8 @@ def status(folder: Folder, json: Json = False) -> None:
     running = [job for job in record.jobs if job.outcome is None]
     for job in running:
         out.print(f"  [dim]{job.state:>10}[/dim]  {job.name}")
+    if trouble:
+        out.print(f"[red]no driver job comes any more:[/red] {trouble}")
 
 
 def report(folder: Folder, json: Json = False) -> None:

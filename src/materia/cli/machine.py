@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from materia.cli._output import console, print_json
+from materia.cli._output import NOT_YET, console, print_json
+
+if TYPE_CHECKING:
+    from materia.campaign import Finding
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -17,26 +20,51 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
-def doctor(json: Json = False) -> None:
-    """Say what this machine can do and what is missing. Exits with 1 if a campaign could not run."""
+def doctor(
+    site: Annotated[
+        str | None, typer.Option("--site", help="Ask the scheduler whether this site profile (name or path) fits.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--campaign", help="The same for the site of a campaign file, with its overrides.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what this machine can do and what is missing; with --site, what of a site profile does not fit.
+
+    Exits with 1 if a campaign could not run, with 75 if a question to the scheduler had no answer.
+    """
     from dataclasses import asdict
 
     from materia.campaign import doctor as examine
 
-    findings = examine()
+    findings = examine(site, file)
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
+        from rich.markup import escape
+
         out = console()
+        width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            mark = {True: "[green]ok[/green]     ", None: "[yellow]without[/yellow]", False: "[red]missing[/red]"}[
-                finding.ok
-            ]
-            out.print(f"{mark}  {finding.name:<16} {finding.detail}")
+            out.print(f"{_mark(finding)}  {finding.name:<{width}}  {escape(finding.detail)}")
             if finding.remedy:
-                out.print(f"         {'':<16} [dim]{finding.remedy}[/dim]")
+                out.print(f"         {'':<{width}}  [dim]{escape(finding.remedy)}[/dim]")
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
+    if not all(finding.answered for finding in findings):
+        raise typer.Exit(NOT_YET)
+
+
+def _mark(finding: Finding) -> str:
+    if not finding.answered:
+        return "[yellow]unknown[/yellow]"
+    of_site = finding.name.startswith("site: ")
+    colour, word = {
+        True: ("green", "fits" if of_site else "ok"),
+        None: ("yellow", "note" if of_site else "without"),
+        False: ("red", "misfit" if of_site else "missing"),
+    }[finding.ok]
+    return f"[{colour}]{word:<7}[/{colour}]"
 
 
 def predict(

@@ -10,6 +10,7 @@ from materia.compute._backend import (
     Ticket,
     Verdict,
 )
+from materia.compute._driver_job import DriverJob, driver_command, driver_trouble
 from materia.compute._estimates import Ask, Estimates, EstimateSettings, Sample
 from materia.compute._history import samples_in, samples_of
 from materia.compute._ledger import Job, Ledger
@@ -19,6 +20,8 @@ from materia.compute._manager import JobManager
 from materia.compute._retries import Limits, Retries
 from materia.compute._settings import ComputeSettings, open_backend
 from materia.compute._site import Site
+from materia.compute._site_check import check_site
+from materia.compute._site_limits import Finding
 from materia.compute._slurm import SlurmBackend
 from materia.compute._states import LEGAL, IllegalTransitionError, JobState
 from materia.compute._stores import Store
@@ -29,10 +32,12 @@ __all__ = [
     "Backend",
     "ComputeSettings",
     "Cost",
+    "DriverJob",
     "DriverLock",
     "Energy",
     "EstimateSettings",
     "Estimates",
+    "Finding",
     "IllegalTransitionError",
     "Job",
     "JobManager",
@@ -52,7 +57,10 @@ __all__ = [
     "Task",
     "Ticket",
     "Verdict",
+    "check_site",
     "cost_of",
+    "driver_command",
+    "driver_trouble",
     "open_backend",
     "samples_in",
     "samples_of",

@@ -38,6 +38,23 @@ class Pilots(BaseModel):
     members: int = Field(default=1000, ge=1, description="jobs handed to the pilots of one task")
 
 
+class DriverRequest(BaseModel):
+    """What the job asks for that a campaign's driver is (``materia submit``); what is left out is the site's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cores: int = Field(default=2, ge=1, description="the surrogate trains on them")
+    memory_mb: int = Field(default=8000, ge=500)
+    walltime_s: int = Field(default=14400, ge=60, description="of each job of the chain; at most what the QoS allows")
+    margin_s: int = Field(default=900, ge=0, description="kept free at its end: the longest step, a training")
+    retry_s: int = Field(default=300, ge=0, description="before the next job after one that failed; fourfold after two")
+    partition: str | None = None
+    qos: str | None = None
+    account: str | None = None
+    constraint: str | None = None
+    options: tuple[str, ...] | None = None
+
+
 class Site(BaseModel):
     """A Slurm site. Read from ``slurm/sites/NAME.yaml`` or a file of the user's."""
 
@@ -61,10 +78,12 @@ class Site(BaseModel):
     )
     whole_nodes: bool = Field(default=False, description="whether a job gets its node for itself, whatever it asks for")
     energy: Energy = Field(default=Energy(), description="from node-hours to kWh and CO2e, each with its source")
+    min_cores: int = Field(default=1, ge=1, description="asked for at least, as where cores come with a GPU")
     array_size: int = Field(default=1000, ge=1, description="members of one array; MaxArraySize - 1")
     array_throttle: int | None = Field(default=None, ge=1, description="members of an array that run at once")
     pilots: Pilots | None = Field(default=None, description="for short jobs; without it every job is an array member")
     accounting: bool = Field(default=True, description="whether sacct answers")
+    driver: DriverRequest = Field(default=DriverRequest(), description="the driver as a job of its own")
     walltime_margin_s: int = Field(default=120, ge=0, description="asked for on top, to end a job in order")
     memory_margin_mb: int = Field(default=100, ge=0, description="asked for on top, for the launcher")
     heartbeat_s: float = Field(default=30.0, gt=0, description="between signs of life of a running job")

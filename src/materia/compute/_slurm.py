@@ -67,7 +67,7 @@ class SlurmBackend:
         return Limits(
             cores=most.cores,
             memory_mb=None if memory is None else memory - site.memory_margin_mb,
-            walltime_s=None if most.walltime_s is None else most.walltime_s - site.walltime_margin_s,
+            walltime_s=None if most.walltime_s is None else most.walltime_s // 60 * 60 - site.walltime_margin_s,
         )
 
     def node(self) -> Node:

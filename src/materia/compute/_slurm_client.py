@@ -14,6 +14,8 @@ from materia.compute._site import Site
 from materia.errors import SchedulerError
 
 _BATCH: Final = 200  # ids on one command line
+_OF_SLURM: Final = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SRUN_")
+_DEVICES: Final = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 _NAMES: Final = 1000  # names on one command line; beyond that all jobs are asked for
 
 
@@ -75,16 +77,7 @@ class SlurmClient:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         self._need(program)
-        return subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=self.site.command_timeout_s,
-            env=_clean_environment(),
-            check=False,
-        )
+        return run_client(self.site, program, *arguments)
 
     def _need(self, program: str) -> None:
         if shutil.which(program) is None:
@@ -99,10 +92,25 @@ def _named(tokens: Sequence[str]) -> list[str]:
     return [f"--name={','.join(tokens)}"] if len(tokens) <= _NAMES else []
 
 
+def run_client(site: Site, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One program of Slurm, to its end; TimeoutExpired after the site's ``command_timeout_s``."""
+    return subprocess.run(
+        [program, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=site.command_timeout_s,
+        env=_clean_environment(),
+        check=False,
+    )
+
+
 def _clean_environment() -> dict[str, str]:
-    """Without what a surrounding Slurm job, the driver's, would pass on to the jobs."""
+    """Without what a surrounding Slurm job, the driver's, would pass on to the jobs: its sizes, its GPUs."""
+    inside = "SLURM_JOB_ID" in os.environ
     return {
         name: value
         for name, value in os.environ.items()
-        if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_"))
+        if (name == "SLURM_CONF" or not name.startswith(_OF_SLURM)) and not (inside and name in _DEVICES)
     }

@@ -121,7 +121,7 @@ def allocation(site: Site, members: Sequence[Resources], at_once: int = 1) -> di
     The most that one of them needs, with the margin; cores are raised where memory comes with them. The GPUs are those
     that the site's options ask for.
     """
-    cores = at_once * max(asked.cores for asked in members)
+    cores = max(site.min_cores, at_once * max(asked.cores for asked in members))
     memory_mb = at_once * max(asked.memory_mb for asked in members) + site.memory_margin_mb
     if site.memory_per_core_mb:
         cores = max(cores, math.ceil(memory_mb / site.memory_per_core_mb))

@@ -33,6 +33,7 @@ _ENDINGS: Final = {
 # Slurm accepts these jobs and lets them pend for ever. Limits per user or account pass, and are not here.
 _NEVER_STARTS: Final = re.compile(
     r"(QOS|Assoc)Max\w*Per(Job|Node)(Limit)?|(QOS|Assoc)MaxWallDurationPerJobLimit|QOSTimeLimit|AssocTimeLimit"
+    r"|QOSMin\w+"
     r"|Partition(Config|TimeLimit|NodeLimit)|DependencyNeverSatisfied|BadConstraints"
     r"|QOSNotAllowed|AccountNotAllowed|Invalid(QOS|Account)"
 )
