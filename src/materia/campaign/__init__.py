@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
+    from materia.campaign._request import make_settings, read_quantities
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
+    from materia.campaign._train import Trained, train
 
 _HOME = {
     "CampaignSettings": "_settings",
@@ -19,13 +21,17 @@ _HOME = {
     "Finding": "_doctor",
     "Phase": "_loop",
     "Step": "_loop",
+    "Trained": "_train",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
     "load_settings": "_settings",
+    "make_settings": "_request",
     "predict": "_predict",
+    "read_quantities": "_request",
     "run": "_loop",
     "step": "_loop",
+    "train": "_train",
     "write_report": "_report",
 }
 
@@ -35,13 +41,17 @@ __all__ = [
     "Finding",
     "Phase",
     "Step",
+    "Trained",
     "build_dataset",
     "doctor",
     "find_campaign_file",
     "load_settings",
+    "make_settings",
     "predict",
+    "read_quantities",
     "run",
     "step",
+    "train",
     "write_report",
 ]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from materia.surrogate._network import Network
     from materia.surrogate._predictions import Predictions
     from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
+    from materia.surrogate._start import pretrained_card
     from materia.surrogate._surrogate import Surrogate
 
 _HOME = {
@@ -29,6 +30,7 @@ _HOME = {
     "Surrogate": "_surrogate",
     "element_features": "_elements",
     "from_pyg": "_pyg",
+    "pretrained_card": "_start",
     "pyg_loader": "_pyg",
     "to_pyg": "_pyg",
     "train": "_ensemble",
@@ -44,6 +46,7 @@ __all__ = [
     "SurrogateSettings",
     "element_features",
     "from_pyg",
+    "pretrained_card",
     "pyg_loader",
     "to_pyg",
     "train",

@@ -74,6 +74,7 @@ def train(
         StorageError: the folder cannot be written.
     """
     settings = settings or SurrogateSettings()
+    resolve_device(settings.device)
     with joined(settings.device) as world:
         if settings.devices not in (1, world.size):
             raise ConfigError(

@@ -130,6 +130,7 @@ class Surrogate:
             std=std * size,
             embedding=np.concatenate([r[2] for r in results], axis=1),
             in_domain=self._in_domain(store, distance),
+            bounds=tuple(q.lower for q in self.quantities),
         )
 
     def bounded(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,120 @@
+"""``train``: models of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from materia.cli._output import console, print_json
+
+if TYPE_CHECKING:
+    from materia.campaign import Trained
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(train)
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Model folder to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="JSON lines, JSON, extxyz (also .gz), ASE .db, or a folder of CIFs with a CSV."),
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Quantity to learn; NAME=COLUMN if the data call it otherwise.")
+    ] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option("--quantity", help='Declare a target: "shear_modulus:GPa:intensive", a lower bound may follow.'),
+    ] = None,
+    quantities: Annotated[Path | None, typer.Option("--quantities", help="YAML file of declarations.")] = None,
+    start: Annotated[str, typer.Option("--start", help="base (shipped weights), none, or a model folder.")] = "base",
+    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    members: Annotated[int | None, typer.Option("--members", help="Networks; each leaves out one fold.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Over all devices together.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other setting of the surrogate, as NAME=VALUE.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option("--devices", help="Processes that train together, one a device.")] = 1,
+    precision: Annotated[
+        str, typer.Option("--precision", help="32-true, 64-true, bf16-mixed or 16-mixed.")
+    ] = "32-true",
+    threads: Annotated[int, typer.Option("--threads", help="CPU threads of each process.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out as it was asked for.")] = (
+        False
+    ),
+    json: Json = False,
+) -> None:
+    """Train a surrogate on your own labelled structures, or go on where a training was cut off."""
+    from materia.campaign import make_settings, read_quantities
+    from materia.campaign import train as train_model
+    from materia.campaign._train import leads_here
+
+    origin = None if start == "none" else start
+    entries: dict[str, Any] = {
+        **_assignments(set_ or []),
+        **{"device": device, "devices": devices, "precision": precision, "threads": threads},
+        **{
+            name: value
+            for name, value in (
+                ("epochs", epochs),
+                ("members", members),
+                ("batch_size", batch_size),
+                ("learning_rate", learning_rate),
+            )
+            if value is not None
+        },
+    }
+    trained = train_model(
+        data,
+        target or (),
+        out,
+        quantities=[*(read_quantities(quantities) if quantities else []), *(quantity or [])],
+        start=origin,
+        settings=make_settings(entries, origin),
+        seed=seed,
+        resume=resume,
+        progress=not json and console().is_terminal,
+    )
+    if leads_here():
+        print_json(trained.to_json()) if json else _print_trained(trained)
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    from materia.errors import ConfigError
+
+    for text in texts:
+        if "=" not in text:
+            raise ConfigError(f"--set {text!r} sets nothing", remedy="write --set NAME=VALUE")
+    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _print_trained(trained: Trained) -> None:
+    from rich.table import Table
+
+    out, facts = console(), trained.to_json()
+    table = Table(title=f"held out by formula, {facts['n_train']} structures")
+    for heading in ("target", "unit", "MAE", "RMSE", "inside the 90 % interval", "n"):
+        table.add_column(heading, justify="left" if heading in ("target", "unit") else "right")
+    for name, found in facts["targets"].items():
+        shown = ["" if found[k] is None else f"{found[k]:.4g}" for k in ("mae", "rmse", "coverage_90")]
+        table.add_row(name, found["unit"], *shown, str(found["n"]))
+    out.print(table)
+    if facts["n_unlabelled"]:
+        out.print(f"{facts['n_unlabelled']} structures have none of the targets and were left out")
+    if facts["n_quarantined"]:
+        out.print(f"{facts['n_quarantined']} rows could not be used ({trained.folder / 'quarantine.jsonl'}):")
+        for row in facts["quarantine"][:5]:
+            out.print(f"  {row['place']}: {row['reason']}", markup=False)
+    for warning in trained.warnings:
+        out.print(f"[yellow]note[/yellow] {warning}")
+    out.print(f"model: {trained.folder}", soft_wrap=True)
