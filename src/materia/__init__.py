@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, run, step, train, write_report
+    from materia.campaign import build_dataset, doctor, predict, run, screen, step, train, write_report
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -25,6 +25,7 @@ _HOME = {
     "load_campaign": "materia.record",
     "predict": "materia.campaign",
     "run": "materia.campaign",
+    "screen": "materia.campaign",
     "step": "materia.campaign",
     "train": "materia.campaign",
     "write_report": "materia.campaign",
@@ -39,6 +40,7 @@ __all__ = [
     "load_campaign",
     "predict",
     "run",
+    "screen",
     "step",
     "train",
     "write_report",

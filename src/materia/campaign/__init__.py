@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
     from materia.campaign._request import make_settings, read_quantities
+    from materia.campaign._screen import Screened, screen
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
     from materia.campaign._train import Trained, train
 
@@ -20,6 +21,7 @@ _HOME = {
     "Driver": "_loop",
     "Finding": "_doctor",
     "Phase": "_loop",
+    "Screened": "_screen",
     "Step": "_loop",
     "Trained": "_train",
     "build_dataset": "_dataset",
@@ -30,6 +32,7 @@ _HOME = {
     "predict": "_predict",
     "read_quantities": "_request",
     "run": "_loop",
+    "screen": "_screen",
     "step": "_loop",
     "train": "_train",
     "write_report": "_report",
@@ -40,6 +43,7 @@ __all__ = [
     "Driver",
     "Finding",
     "Phase",
+    "Screened",
     "Step",
     "Trained",
     "build_dataset",
@@ -50,6 +54,7 @@ __all__ = [
     "predict",
     "read_quantities",
     "run",
+    "screen",
     "step",
     "train",
     "write_report",

@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from materia.campaign._request import TrainingRequest, make_request, read_request, write_request
 from materia.compute import DriverLock
+from materia.crystal import Crystal
 from materia.data import LabelledRows, Quarantined, read_labelled
 from materia.errors import CampaignLockedError, ConfigError, DatasetError, ModelError
 from materia.quantities import Kind, Quantity, declare
@@ -223,10 +224,10 @@ def work(folder: Path, *, progress: bool = False) -> None:
 
 
 def _train(folder: Path, request: TrainingRequest, *, leads: bool, progress: bool) -> None:
-    from materia.surrogate import Example
+    from materia.surrogate import Example, unsupported
     from materia.surrogate import train as train_surrogate
 
-    found = read_labelled(request.data, request.targets)
+    found = _usable(read_labelled(request.data, request.targets), unsupported)
     if len(found.rows) < MIN_EXAMPLES:
         raise _too_few(found, request)
     if leads:
@@ -249,6 +250,14 @@ def _train(folder: Path, request: TrainingRequest, *, leads: bool, progress: boo
             "n_unlabelled": found.unlabelled,
         },
     )
+
+
+def _usable(found: LabelledRows, unsupported: Callable[[Crystal], str]) -> LabelledRows:
+    """The rows a network can take; the others join the quarantine."""
+    reasons = [(row, unsupported(row.crystal)) for row in found.rows]
+    more = tuple(Quarantined(row.place, reason, row.id) for row, reason in reasons if reason)
+    rows = tuple(row for row, reason in reasons if not reason)
+    return LabelledRows(rows, found.quarantine + more, found.unlabelled)
 
 
 def _too_few(found: LabelledRows, request: TrainingRequest) -> DatasetError:

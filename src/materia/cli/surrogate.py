@@ -1,7 +1,9 @@
-"""``train``: models of one's own."""
+"""``train`` and ``screen``: models of one's own, and whole pools predicted with them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +12,18 @@ import typer
 from materia.cli._output import console, print_json
 
 if TYPE_CHECKING:
-    from materia.campaign import Trained
+    from materia.campaign import Screened, Trained
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+SiteSet = Annotated[
+    list[str] | None, typer.Option("--site-set", help="Replace an entry of the site profile, as NAME=VALUE.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command()(train)
+    app.command()(screen)
 
 
 def train(
@@ -89,13 +95,72 @@ def train(
         print_json(trained.to_json()) if json else _print_trained(trained)
 
 
-def _assignments(texts: list[str]) -> dict[str, str]:
+def screen(
+    sources: Annotated[list[Path], typer.Argument(help="A pool, a campaign, or files of structures.")],
+    model: Annotated[Path, typer.Option("--model", help="Model folder, or a campaign folder (its last model).")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")],
+    shards: Annotated[int | None, typer.Option("--shards", help="Into how many the pool is cut.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Structures predicted at once.")] = 1024,
+    device: Device = "auto",
+    site: Annotated[str | None, typer.Option("--site", help="Run the shards as an array on this Slurm site.")] = None,
+    site_set: SiteSet = None,
+    cores: Annotated[int, typer.Option("--cores", help="On a site, of one shard.")] = 1,
+    memory_mb: Annotated[int, typer.Option("--memory-mb", help="On a site, of one shard.")] = 3000,
+    walltime_s: Annotated[int, typer.Option("--walltime-s", help="On a site, of one shard.")] = 3600,
+    json: Json = False,
+) -> None:
+    """Predict a whole pool into a Parquet file, or go on where that was cut off."""
+    from materia.campaign import screen as screen_pool
+    from materia.record import Resources
+
+    with _bar(not json and console().is_terminal) as report:
+        screened = screen_pool(
+            sources,
+            model,
+            out,
+            site=site,
+            overrides=_assignments(site_set or []),
+            shards=shards,
+            chunk=batch,
+            device=device,
+            resources=Resources(cores, memory_mb, walltime_s),
+            report=report,
+        )
+    print_json(screened.to_json()) if json else _print_screened(screened)
+
+
+@contextmanager
+def _bar(show: bool) -> Iterator[Callable[[int, int], None] | None]:
+    if not show:
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("predicting", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _print_screened(screened: Screened) -> None:
+    out, card = console(), screened.card
+    out.print(f"{card['n']} structures predicted, {card['n_out_of_domain']} of them out of domain")
+    if card["n_quarantined"]:
+        out.print(f"{card['n_quarantined']} could not be:")
+        for row in screened.quarantine[:5]:
+            out.print(f"  {row['place']} {row['id']}: {row['reason']}", markup=False)
+    out.print(f"result: {screened.file}", soft_wrap=True)
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    """NAME=VALUE, the value as YAML reads it."""
+    import yaml
+
     from materia.errors import ConfigError
 
     for text in texts:
         if "=" not in text:
-            raise ConfigError(f"--set {text!r} sets nothing", remedy="write --set NAME=VALUE")
-    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
+            raise ConfigError(f"{text!r} sets nothing", remedy="write NAME=VALUE")
+    return {name.strip(): yaml.safe_load(value) for name, _, value in (text.partition("=") for text in texts)}
 
 
 def _print_trained(trained: Trained) -> None:

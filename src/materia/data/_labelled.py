@@ -96,11 +96,14 @@ def read_labelled(path: str | Path, columns: Mapping[str, str]) -> LabelledRows:
 
 
 def read_unlabelled(path: str | Path) -> LabelledRows:
-    """The structures in a file, whatever else it says; as :func:`read_labelled`, and CIF, POSCAR and the like too."""
+    """The structures in a file, whatever else it says: the forms of :data:`FORMS`, CIF, POSCAR and the like.
+
+    A file that cannot be read at all is itself quarantined.
+    """
     path = Path(path)
-    if path.is_dir() or bare_suffix(path) in _MANY:
-        return read_labelled(path, {})
     try:
+        if path.is_dir() or bare_suffix(path) in _MANY:
+            return read_labelled(path, {})
         found = read_named(path)
     except MateriaError as error:
         return LabelledRows((), (Quarantined(path.name, error.what),), 0)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from materia.surrogate._settings import SurrogateSettings
 
 if TYPE_CHECKING:
-    from materia.surrogate._elements import element_features
+    from materia.surrogate._elements import element_features, unsupported
     from materia.surrogate._ensemble import train
     from materia.surrogate._example import Example
+    from materia.surrogate._files import read_card
     from materia.surrogate._graph import Batch, GraphStore
     from materia.surrogate._network import Network
     from materia.surrogate._predictions import Predictions
@@ -32,8 +33,10 @@ _HOME = {
     "from_pyg": "_pyg",
     "pretrained_card": "_start",
     "pyg_loader": "_pyg",
+    "read_card": "_files",
     "to_pyg": "_pyg",
     "train": "_ensemble",
+    "unsupported": "_elements",
 }
 
 __all__ = [
@@ -48,8 +51,10 @@ __all__ = [
     "from_pyg",
     "pretrained_card",
     "pyg_loader",
+    "read_card",
     "to_pyg",
     "train",
+    "unsupported",
 ]
 
 
