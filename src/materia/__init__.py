@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, run, screen, step, train, write_report
+    from materia.campaign import build_dataset, doctor, predict, run, screen, step, train, train_on_site, write_report
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -28,6 +28,7 @@ _HOME = {
     "screen": "materia.campaign",
     "step": "materia.campaign",
     "train": "materia.campaign",
+    "train_on_site": "materia.campaign",
     "write_report": "materia.campaign",
 }
 
@@ -43,6 +44,7 @@ __all__ = [
     "screen",
     "step",
     "train",
+    "train_on_site",
     "write_report",
 ]
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from materia.campaign._request import make_settings, read_quantities
     from materia.campaign._screen import Screened, screen
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
-    from materia.campaign._train import Trained, train
+    from materia.campaign._train import Trained, leads_here, train
+    from materia.campaign._train_job import SiteJob
+    from materia.campaign._train_site import Submitted, train_on_site
 
 _HOME = {
     "CampaignSettings": "_settings",
@@ -22,11 +24,14 @@ _HOME = {
     "Finding": "_doctor",
     "Phase": "_loop",
     "Screened": "_screen",
+    "SiteJob": "_train_job",
     "Step": "_loop",
+    "Submitted": "_train_site",
     "Trained": "_train",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
+    "leads_here": "_train",
     "load_settings": "_settings",
     "make_settings": "_request",
     "predict": "_predict",
@@ -35,6 +40,7 @@ _HOME = {
     "screen": "_screen",
     "step": "_loop",
     "train": "_train",
+    "train_on_site": "_train_site",
     "write_report": "_report",
 }
 
@@ -44,11 +50,14 @@ __all__ = [
     "Finding",
     "Phase",
     "Screened",
+    "SiteJob",
     "Step",
+    "Submitted",
     "Trained",
     "build_dataset",
     "doctor",
     "find_campaign_file",
+    "leads_here",
     "load_settings",
     "make_settings",
     "predict",
@@ -57,6 +66,7 @@ __all__ = [
     "screen",
     "step",
     "train",
+    "train_on_site",
     "write_report",
 ]
 

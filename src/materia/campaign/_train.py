@@ -100,18 +100,18 @@ def train(
         ModelError: the start cannot be used, another process trains here, or training diverged.
     """
     folder = Path(out).absolute()
-    request = _request(folder, data, targets, quantities, start, settings, seed, resume)
-    if _finished(folder):
-        return _report(folder, request)
+    request = settle_request(folder, data, targets, quantities, start, settings, seed, resume)
+    if finished(folder):
+        return report_of(folder, request)
     leads = leads_here()
     with _alone(folder) if leads else contextlib.nullcontext():
         if leads:
             write_request(folder, request)
         if request.settings.devices == 1 or _under_torchrun():
             _train(folder, request, leads=leads, progress=progress)
-    if not _finished(folder):  # the processes outlive this one, so they hold the folder themselves
+    if not finished(folder):  # the processes outlive this one, so they hold the folder themselves
         _start_processes(folder, request.settings.devices)
-    return _report(folder, request)
+    return report_of(folder, request)
 
 
 def leads_here() -> bool:
@@ -123,7 +123,7 @@ def _under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def _request(
+def settle_request(
     folder: Path,
     data: str | Path | None,
     targets: Sequence[str] | Mapping[str, str],
@@ -133,6 +133,11 @@ def _request(
     seed: int,
     resume: bool,
 ) -> TrainingRequest:
+    """What is to be trained in a folder: as asked, checked against what is there.
+
+    Raises:
+        ConfigError: nothing is asked for and nothing is there, or the two differ.
+    """
     there = read_request(folder)
     if data is None:
         if not resume or there is None:
@@ -144,9 +149,9 @@ def _request(
         there.check_data()
         return there
     asked = make_request(data, targets, quantities=quantities, start=start, settings=settings, seed=seed)
-    if there is None and _finished(folder):
+    if there is None and finished(folder):
         raise ConfigError("the folder holds a model already", where=folder, remedy="choose another one")
-    if there is None or not _begun(folder):
+    if there is None or not begun(folder):
         return asked
     differing = [key for key, value in asked.essence().items() if there.essence()[key] != value]
     if differing:
@@ -158,12 +163,13 @@ def _request(
     return asked
 
 
-def _begun(folder: Path) -> bool:
+def begun(folder: Path) -> bool:
     """Whether there is something to lose: a model, checkpoints, a job on a site."""
     return any((folder / name).exists() for name in ("card.json", "training", "site"))
 
 
-def _finished(folder: Path) -> bool:
+def finished(folder: Path) -> bool:
+    """Whether the model is there."""
     return (folder / "card.json").is_file()
 
 
@@ -192,7 +198,7 @@ def _start_processes(folder: Path, count: int) -> None:
     ended = subprocess.run(
         argv, env={"OMP_NUM_THREADS": "1", **os.environ}, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
     )
-    if ended.returncode != 0 or not _finished(folder):
+    if ended.returncode != 0 or not finished(folder):
         raise ModelError(
             f"the {count} processes ended with {ended.returncode} and no model",
             where=folder,
@@ -215,7 +221,7 @@ def work(folder: Path, *, progress: bool = False) -> None:
     request = read_request(folder)
     if request is None:
         raise ConfigError("there is no training to go on with", where=folder)
-    if _finished(folder):
+    if finished(folder):
         return
     leads = leads_here()
     with _alone(folder) if leads else contextlib.nullcontext():
@@ -277,7 +283,8 @@ def _write_quarantine(path: Path, rows: Sequence[Quarantined]) -> None:
     partial.replace(path)
 
 
-def _report(folder: Path, request: TrainingRequest) -> Trained:
+def report_of(folder: Path, request: TrainingRequest) -> Trained:
+    """The model in a folder."""
     card = json.loads((folder / "card.json").read_text())
     return Trained(folder, card, _warnings(card, request))
 

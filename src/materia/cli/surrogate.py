@@ -50,7 +50,9 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     device: Device = "auto",
-    devices: Annotated[int, typer.Option("--devices", help="Processes that train together, one a device.")] = 1,
+    devices: Annotated[
+        int, typer.Option("--devices", help="Processes that train together, one a device (on a site: of a node).")
+    ] = 1,
     precision: Annotated[
         str, typer.Option("--precision", help="32-true, 64-true, bf16-mixed or 16-mixed.")
     ] = "32-true",
@@ -58,17 +60,23 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out as it was asked for.")] = (
         False
     ),
+    site: Annotated[str | None, typer.Option("--site", help="Train as a job on this Slurm site.")] = None,
+    site_set: SiteSet = None,
+    nodes: Annotated[int, typer.Option("--nodes", help="On a site.")] = 1,
+    gpus: Annotated[int, typer.Option("--gpus", help="On a site, of each node; one process each.")] = 0,
+    memory_mb: Annotated[int, typer.Option("--memory-mb", help="On a site, of each node.")] = 4000,
+    walltime_s: Annotated[int, typer.Option("--walltime-s", help="On a site; then it is requeued and goes on.")] = 3600,
+    wait: Annotated[bool, typer.Option("--wait", help="On a site: until the model is there.")] = False,
     json: Json = False,
 ) -> None:
     """Train a surrogate on your own labelled structures, or go on where a training was cut off."""
-    from materia.campaign import make_settings, read_quantities
+    from materia.campaign import SiteJob, Submitted, leads_here, make_settings, read_quantities, train_on_site
     from materia.campaign import train as train_model
-    from materia.campaign._train import leads_here
 
     origin = None if start == "none" else start
     entries: dict[str, Any] = {
         **_assignments(set_ or []),
-        **{"device": device, "devices": devices, "precision": precision, "threads": threads},
+        **{"device": device, "devices": 1 if site else devices, "precision": precision, "threads": threads},
         **{
             name: value
             for name, value in (
@@ -80,19 +88,28 @@ def train(
             if value is not None
         },
     }
-    trained = train_model(
-        data,
-        target or (),
-        out,
-        quantities=[*(read_quantities(quantities) if quantities else []), *(quantity or [])],
-        start=origin,
-        settings=make_settings(entries, origin),
-        seed=seed,
-        resume=resume,
-        progress=not json and console().is_terminal,
-    )
-    if leads_here():
-        print_json(trained.to_json()) if json else _print_trained(trained)
+    asked: dict[str, Any] = {
+        "quantities": [*(read_quantities(quantities) if quantities else []), *(quantity or [])],
+        "start": origin,
+        "settings": make_settings(entries, origin),
+        "seed": seed,
+        "resume": resume,
+    }
+    trained: Trained | Submitted
+    if site is None:
+        trained = train_model(data, target or (), out, progress=not json and console().is_terminal, **asked)
+    else:
+        job = SiteJob(nodes, gpus or devices, gpus, threads, memory_mb, walltime_s)
+        overrides = _assignments(site_set or [])
+        trained = train_on_site(data, target or (), out, site=site, overrides=overrides, job=job, wait=wait, **asked)
+    if not leads_here():
+        return
+    if json:
+        print_json(trained.to_json())
+    elif isinstance(trained, Submitted):
+        console().print(f"job {trained.job} is {trained.state}; log: {trained.log}", soft_wrap=True)
+    else:
+        _print_trained(trained)
 
 
 def screen(
