@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -74,12 +73,15 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, 
     asked = ("train", "--data", data, *TARGET, *TINY, "--epochs", "40", "--devices", devices, "--seed", "3")
     assert run(*asked, "--out", tmp_path / "whole").returncode == 0
     cut = tmp_path / "cut"
-    process = subprocess.Popen(command(*asked, "--out", cut), start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(*asked, "--out", cut), stderr=subprocess.DEVNULL)
     until(cut / "training/member-0.safetensors", process)
     until(cut / "training/member-1.ckpt", process)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     assert process.wait() == -signal.SIGKILL
-    end_workers(cut)
+    deadline = time.monotonic() + 60
+    while processes_of(cut):  # torchrun and what it started end when they are orphaned
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert not (cut / "card.json").exists()
     member = (cut / "training/member-0.safetensors").stat().st_mtime_ns
     resumed = run("train", "--resume", "--out", cut, "--json")
@@ -89,14 +91,29 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, 
     assert not (cut / "training").exists()
 
 
-def end_workers(folder: Path) -> None:
-    """torchrun puts its processes into sessions of their own: end those of this folder as well."""
+def processes_of(folder: Path) -> list[str]:
+    found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if str(folder).encode() in entry.read_bytes():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
+                found.append(entry.parent.name)
         except (FileNotFoundError, ProcessLookupError):
             continue
+    return found
+
+
+def test_going_on_changes_where_and_nothing_else(data: Path, tmp_path: Path) -> None:
+    asked = ("train", "--data", data, *TARGET, *TINY, "--epochs", "300", "--out", tmp_path / "m")
+    process = subprocess.Popen(command(*asked), stderr=subprocess.DEVNULL)
+    until(tmp_path / "m/training/member-0.ckpt", process)
+    process.kill()
+    process.wait()
+    longer = run("train", "--resume", "--out", tmp_path / "m", "--epochs", "301")
+    assert longer.returncode == 1 and "cannot change epochs" in longer.stderr
+    other = run("train", "--resume", "--out", tmp_path / "m", "--target", "gap_pbe")
+    assert other.returncode == 1 and "no data" in other.stderr
+    assert run("train", "--resume", "--out", tmp_path / "m", "--threads", "2").returncode == 0
+    assert json.loads((tmp_path / "m/card.json").read_text())["settings"]["threads"] == 2
 
 
 def test_two_at_once_are_refused(data: Path, tmp_path: Path) -> None:

@@ -51,6 +51,21 @@ class TrainingRequest(BaseModel):
         settings = self.settings.model_dump(exclude=set(_WHERE))
         return {**self.model_dump(mode="json", exclude={"data", "settings"}), "settings": settings}
 
+    def elsewhere(self, settings: SurrogateSettings) -> TrainingRequest:
+        """The same training on another device: of the settings, those that were given and say where it runs.
+
+        Raises:
+            ConfigError: another one was given, and differs.
+        """
+        given = {name: getattr(settings, name) for name in settings.model_fields_set}
+        changed = [k for k, v in given.items() if k not in _WHERE and v != getattr(self.settings, k)]
+        if changed:
+            raise ConfigError(
+                f"a training that goes on cannot change {', '.join(changed)}", remedy="train into another folder"
+            )
+        where = {name: value for name, value in given.items() if name in _WHERE}
+        return self.model_copy(update={"settings": self.settings.model_copy(update=where)})
+
     def check_data(self) -> None:
         """Refuse data that are not those the training was asked for with.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +94,11 @@ def screen(
         raise ConfigError(f"the result is a Parquet file, not {out.name!r}", remedy="name it NAME.parquet")
     folder = model_folder(model).absolute()
     weights, asked = str(read_card(folder)["weights_sha256"]), _sources_digest(sources)
+    work = out.with_name(f"{out.name}.work")
     finished = _finished(out, weights, asked)
     if finished is not None:
+        shutil.rmtree(work, ignore_errors=True)  # left by a kill just before the end
         return finished
-    work = out.with_name(f"{out.name}.work")
     with _alone(work):
         plan = Plan.read(work)
         if plan is None:

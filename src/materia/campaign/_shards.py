@@ -194,7 +194,7 @@ def _predict(surrogate: Surrogate, file: Path, start: int, stop: int) -> tuple[A
 
 
 def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[str, Any]:
-    """Put the shards together in ``out``, in the order of the structures; the card beside it is written last.
+    """Put the shards together in ``out``, in the order of the structures; what comes beside it is there first.
 
     Args:
         why: reasons, by shard, why it is not there.
@@ -223,27 +223,27 @@ def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[s
     try:
         partial = out.with_name(f".{out.name}.partial")
         pl.scan_parquet([shard_files(work, k)[0] for k in range(plan.shards)]).sink_parquet(partial)
-        table = pl.scan_parquet(partial).select(pl.len(), pl.col("out_of_domain").sum()).collect().row(0)
+        n, strange = pl.scan_parquet(partial).select(pl.len(), pl.col("out_of_domain").sum()).collect().row(0)
+        card = {
+            "version": 1,
+            "file": out.name,
+            "sha256": source_digest(partial),
+            "sources_sha256": plan.sources_sha256,
+            "weights_sha256": plan.weights_sha256,
+            "model": plan.model,
+            "n": n,
+            "n_out_of_domain": strange,
+            "n_quarantined": len(bad),
+            "shards": plan.shards,
+            "quantities": {q.name: {"unit": q.unit, "title": q.title} for q in surrogate.quantities},
+            "interval": 0.9,
+            "versions": {"materia": __version__},
+        }
         publish(quarantine_of(out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in bad))
+        publish(card_of(out), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
         partial.replace(out)
     except OSError as error:
         raise _unwritable(out, error) from error
-    card = {
-        "version": 1,
-        "file": out.name,
-        "sha256": source_digest(out),
-        "sources_sha256": plan.sources_sha256,
-        "weights_sha256": plan.weights_sha256,
-        "model": plan.model,
-        "n": table[0],
-        "n_out_of_domain": table[1],
-        "n_quarantined": len(bad),
-        "shards": plan.shards,
-        "quantities": {q.name: {"unit": q.unit, "title": q.title} for q in surrogate.quantities},
-        "interval": 0.9,
-        "versions": {"materia": __version__},
-    }
-    publish(card_of(out), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return card
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from materia.surrogate import SurrogateSettings
 
 QUARANTINE = "quarantine.jsonl"
 MIN_EXAMPLES = 12
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _WAIT_S = 900.0  # of a requeued job, for the lock of the process that was ended
 
 
@@ -91,7 +94,8 @@ def train(
         start: ``base`` (shipped weights), a model folder, or None for random weights.
         settings: of network and training; ``pretrained`` is replaced by ``start``.
         seed: the same data, settings and seed give the same weights on the same machine.
-        resume: go on with the training that is in ``out``; what is not given is as it was.
+        resume: go on with the training that is in ``out``. Without ``data`` it is as it was asked for, and of
+            ``settings`` only where it runs (device, devices, threads) may differ.
         progress: show a progress bar.
 
     Raises:
@@ -146,8 +150,10 @@ def settle_request(
                 where=folder,
                 remedy="start one: --data FILE --target NAME",
             )
+        if targets or quantities:
+            raise ConfigError("targets are given, and no data", where=folder, remedy="give both, or --resume alone")
         there.check_data()
-        return there
+        return there if settings is None else there.elsewhere(settings)
     asked = make_request(data, targets, quantities=quantities, start=start, settings=settings, seed=seed)
     if there is None and finished(folder):
         raise ConfigError("the folder holds a model already", where=folder, remedy="choose another one")
@@ -196,7 +202,12 @@ def _start_processes(folder: Path, count: int) -> None:
     """One process a device, by torchrun, which all go on with the request in the folder."""
     argv = [*torchrun("--standalone", f"--nproc-per-node={count}"), *worker_arguments(folder)]
     ended = subprocess.run(
-        argv, env={"OMP_NUM_THREADS": "1", **os.environ}, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
+        argv,
+        env={"OMP_NUM_THREADS": "1", **os.environ},
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        preexec_fn=_end_with_parent,
+        check=False,
     )
     if ended.returncode != 0 or not finished(folder):
         raise ModelError(
@@ -204,6 +215,12 @@ def _start_processes(folder: Path, count: int) -> None:
             where=folder,
             remedy="their messages are above; the same command goes on from the last checkpoint",
         )
+
+
+def _end_with_parent() -> None:
+    """In the child, on Linux: be told to end when this process is gone, however it went. torchrun ends the others."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def torchrun(*options: str) -> list[str]:

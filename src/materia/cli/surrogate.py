@@ -49,14 +49,15 @@ def train(
         list[str] | None, typer.Option("--set", help="Any other setting of the surrogate, as NAME=VALUE.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    device: Device = "auto",
+    device: Annotated[str | None, typer.Option("--device", help="auto (default), cpu or cuda.")] = None,
     devices: Annotated[
-        int, typer.Option("--devices", help="Processes that train together, one a device (on a site: of a node).")
-    ] = 1,
+        int | None,
+        typer.Option("--devices", help="Processes that train together, one a device (on a site: of a node)."),
+    ] = None,
     precision: Annotated[
-        str, typer.Option("--precision", help="32-true, 64-true, bf16-mixed or 16-mixed.")
-    ] = "32-true",
-    threads: Annotated[int, typer.Option("--threads", help="CPU threads of each process.")] = 1,
+        str | None, typer.Option("--precision", help="32-true (default), 64-true, bf16-mixed or 16-mixed.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads of each process.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out as it was asked for.")] = (
         False
     ),
@@ -74,24 +75,21 @@ def train(
     from materia.campaign import train as train_model
 
     origin = None if start == "none" else start
-    entries: dict[str, Any] = {
-        **_assignments(set_ or []),
-        **{"device": device, "devices": 1 if site else devices, "precision": precision, "threads": threads},
-        **{
-            name: value
-            for name, value in (
-                ("epochs", epochs),
-                ("members", members),
-                ("batch_size", batch_size),
-                ("learning_rate", learning_rate),
-            )
-            if value is not None
-        },
+    given = {
+        "epochs": epochs,
+        "members": members,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "device": device,
+        "devices": None if site else devices,
+        "precision": precision,
+        "threads": threads,
     }
+    entries = {**_assignments(set_ or []), **{name: value for name, value in given.items() if value is not None}}
     asked: dict[str, Any] = {
         "quantities": [*(read_quantities(quantities) if quantities else []), *(quantity or [])],
         "start": origin,
-        "settings": make_settings(entries, origin),
+        "settings": make_settings(entries, origin if data is not None else "base"),
         "seed": seed,
         "resume": resume,
     }
@@ -99,7 +97,7 @@ def train(
     if site is None:
         trained = train_model(data, target or (), out, progress=not json and console().is_terminal, **asked)
     else:
-        job = SiteJob(nodes, gpus or devices, gpus, threads, memory_mb, walltime_s)
+        job = SiteJob(nodes, gpus or devices or 1, gpus, threads or 1, memory_mb, walltime_s)
         overrides = _assignments(site_set or [])
         trained = train_on_site(data, target or (), out, site=site, overrides=overrides, job=job, wait=wait, **asked)
     if not leads_here():
