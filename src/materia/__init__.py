@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, run, step, submit, write_report
+    from materia.campaign import (
+        build_dataset,
+        doctor,
+        predict,
+        run,
+        screen,
+        step,
+        submit,
+        train,
+        train_on_site,
+        write_report,
+    )
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -25,8 +36,11 @@ _HOME = {
     "load_campaign": "materia.record",
     "predict": "materia.campaign",
     "run": "materia.campaign",
+    "screen": "materia.campaign",
     "step": "materia.campaign",
     "submit": "materia.campaign",
+    "train": "materia.campaign",
+    "train_on_site": "materia.campaign",
     "write_report": "materia.campaign",
 }
 
@@ -39,8 +53,11 @@ __all__ = [
     "load_campaign",
     "predict",
     "run",
+    "screen",
     "step",
     "submit",
+    "train",
+    "train_on_site",
     "write_report",
 ]
 

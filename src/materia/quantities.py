@@ -6,8 +6,10 @@ entries, so that values of different physics can never be pooled by accident.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from materia.errors import ConfigError
 
@@ -19,6 +21,14 @@ class Fidelity(StrEnum):
     MP_PBE = "MP-PBE"  # Materials Project: PBE or PBE+U energies with their corrections
     HSE06 = "HSE06"
     NONE = "none"  # not a computed electronic-structure value (tables, geometry)
+    UNSTATED = "unstated"  # declared by a user who did not say
+
+
+class Kind(StrEnum):
+    """How a value goes with the size of the cell."""
+
+    INTENSIVE = "intensive"  # a supercell has the same
+    EXTENSIVE = "extensive"  # of the whole cell: a supercell of two has twice as much
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Quantity:
         fidelity: the physics the value claims.
         title: for people.
         lower: physical lower bound, if there is one (predictions are clamped to it).
+        kind: whether it grows with the cell.
     """
 
     name: str
@@ -40,6 +51,7 @@ class Quantity:
     fidelity: Fidelity
     title: str
     lower: float | None = None
+    kind: Kind = Kind.INTENSIVE
 
     @property
     def label(self) -> str:
@@ -84,3 +96,69 @@ def quantity(name: str) -> Quantity:
         return REGISTRY[name]
     except KeyError:
         raise ConfigError(f"unknown quantity {name!r}", remedy=f"use one of: {', '.join(sorted(REGISTRY))}") from None
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_ENTRIES = ("unit", "kind", "lower", "title", "fidelity")
+
+
+def declare(
+    name: str,
+    *,
+    unit: str,
+    kind: str = Kind.INTENSIVE,
+    lower: float | None = None,
+    title: str = "",
+    fidelity: str = Fidelity.UNSTATED,
+) -> Quantity:
+    """A quantity that is not in the registry, as the user states it. Nothing is registered.
+
+    Raises:
+        ConfigError: a name that is no name, a registered name with another unit or kind, no such kind or fidelity,
+            a bound other than zero of an extensive quantity.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot name a quantity", remedy="use letters, digits and underscores; the first is a letter"
+        )
+    if not unit:
+        raise ConfigError(f"the quantity {name} has no unit", remedy='give one; "1" where it is dimensionless')
+    for given, known, what in ((kind, Kind, "kind"), (fidelity, Fidelity, "fidelity")):
+        if given not in [member.value for member in known]:
+            raise ConfigError(f"the quantity {name} has the {what} {given!r}", remedy=f"use one of: {', '.join(known)}")
+    if kind == Kind.EXTENSIVE and lower not in (None, 0.0):
+        raise ConfigError(
+            f"the extensive quantity {name} has the lower bound {lower}",
+            remedy="only zero means the same for every size of the cell",
+        )
+    registered = REGISTRY.get(name)
+    if registered is None:
+        return Quantity(name, name, unit, Fidelity(fidelity), title or name.replace("_", " "), lower, Kind(kind))
+    if (registered.unit, registered.kind) != (unit, kind):
+        raise ConfigError(
+            f"{name} is registered as {registered.kind} in {registered.unit}, not as {kind} in {unit}",
+            remedy="convert the values, or give the quantity another name",
+        )
+    return registered
+
+
+def parse_quantity(text: str) -> Quantity:
+    """A declaration ``name:unit[:kind[:lower]]``, such as ``shear_modulus:GPa:intensive:0``; see :func:`declare`.
+
+    Raises:
+        ConfigError: it is not of that form, or says what cannot be.
+    """
+    name, *rest = (part.strip() for part in text.split(":"))
+    try:
+        unit, kind, lower = [*rest, *("", Kind.INTENSIVE.value, "")[len(rest) :]]
+        bound = float(lower) if lower else None
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} declares no quantity", remedy="write name:unit:kind, such as shear_modulus:GPa:intensive"
+        ) from None
+    return declare(name, unit=unit, kind=kind, lower=bound)
+
+
+def quantity_record(found: Quantity) -> dict[str, Any]:
+    """JSON form of what :func:`declare` takes, the name apart."""
+    return {entry: getattr(found, entry) for entry in _ENTRIES}

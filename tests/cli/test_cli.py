@@ -12,7 +12,7 @@ from ase.build import bulk
 
 from materia.crystal import Crystal, write_structure
 
-VERBS = ("run", "submit", "step", "status", "report", "doctor", "predict", "init", "data")
+VERBS = ("run", "submit", "step", "status", "report", "doctor", "train", "predict", "screen", "init", "data")
 
 
 def materia(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
+    from materia.campaign._request import make_settings, read_quantities
+    from materia.campaign._screen import Screened, screen
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
     from materia.campaign._submit import Submitted, submit
+    from materia.campaign._train import Trained, leads_here, train
+    from materia.campaign._train_job import SiteJob
+    from materia.campaign._train_site import SubmittedTraining, train_on_site
     from materia.compute import Finding
 
 _HOME = {
@@ -20,16 +25,26 @@ _HOME = {
     "Driver": "_loop",
     "Finding": "_doctor",
     "Phase": "_loop",
+    "Screened": "_screen",
+    "SiteJob": "_train_job",
     "Step": "_loop",
     "Submitted": "_submit",
+    "SubmittedTraining": "_train_site",
+    "Trained": "_train",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
+    "leads_here": "_train",
     "load_settings": "_settings",
+    "make_settings": "_request",
     "predict": "_predict",
+    "read_quantities": "_request",
     "run": "_loop",
+    "screen": "_screen",
     "step": "_loop",
     "submit": "_submit",
+    "train": "_train",
+    "train_on_site": "_train_site",
     "write_report": "_report",
 }
 
@@ -38,16 +53,26 @@ __all__ = [
     "Driver",
     "Finding",
     "Phase",
+    "Screened",
+    "SiteJob",
     "Step",
     "Submitted",
+    "SubmittedTraining",
+    "Trained",
     "build_dataset",
     "doctor",
     "find_campaign_file",
+    "leads_here",
     "load_settings",
+    "make_settings",
     "predict",
+    "read_quantities",
     "run",
+    "screen",
     "step",
     "submit",
+    "train",
+    "train_on_site",
     "write_report",
 ]
 

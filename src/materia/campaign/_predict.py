@@ -9,7 +9,6 @@ from typing import Any
 
 from materia.crystal import Crystal, read_structures
 from materia.errors import MateriaError, ModelError
-from materia.quantities import quantity
 
 
 def model_folder(where: str | Path) -> Path:
@@ -31,20 +30,23 @@ def model_folder(where: str | Path) -> Path:
     return max(rounds, key=lambda p: int(p.name))
 
 
-def predict(model: str | Path, files: Sequence[str | Path], *, progress: bool = False) -> list[dict[str, Any]]:
+def predict(
+    model: str | Path, files: Sequence[str | Path], *, device: str = "auto", progress: bool = False
+) -> list[dict[str, Any]]:
     """Predict every structure in the files.
 
     Args:
         model: model folder, or campaign folder (its last model is used).
         files: CIF, POSCAR, extxyz, pymatgen or materia JSON.
+        device: ``auto``, ``cpu`` or ``cuda``.
 
     Returns:
-        one row a structure: ``file``, ``formula``, ``in_domain`` and, by quantity, ``mean``, ``std``, ``unit``;
-        for a file that cannot be used ``file`` and ``error``.
+        one row a structure: ``file``, ``formula``, ``in_domain`` and, by quantity, ``mean``, ``std``,
+        ``lower`` and ``upper`` (the 90 % interval) and ``unit``; for a file that cannot be used ``file`` and ``error``.
     """
     from materia.surrogate import Surrogate
 
-    surrogate = Surrogate.load(model_folder(model))
+    surrogate = Surrogate.load(model_folder(model), device=device)
     rows: list[dict[str, Any]] = []
     crystals: list[Crystal] = []
     places: list[int] = []
@@ -58,14 +60,17 @@ def predict(model: str | Path, files: Sequence[str | Path], *, progress: bool = 
             rows.append({"file": str(file), "error": str(error)})
     if crystals:
         found = surrogate.predict(crystals, progress=progress)
+        intervals = [found.interval(name) for name in found.targets]
         for k, place in enumerate(places):
             rows[place]["in_domain"] = bool(found.in_domain[k])
             rows[place]["predictions"] = {
-                name: {
+                target.name: {
                     "mean": float(found.mean[k, j]),
                     "std": float(found.std[k, j]),
-                    "unit": quantity(name).unit,
+                    "lower": float(intervals[j][0][k]),
+                    "upper": float(intervals[j][1][k]),
+                    "unit": target.unit,
                 }
-                for j, name in enumerate(found.targets)
+                for j, target in enumerate(surrogate.quantities)
             }
     return json.loads(json.dumps(rows))  # type: ignore[no-any-return]

@@ -70,12 +70,13 @@ def _mark(finding: Finding) -> str:
 def predict(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR, extxyz or JSON files.")],
     model: Annotated[Path, typer.Option("--model", help="Model folder, or a campaign folder (its last model).")],
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     json: Json = False,
 ) -> None:
     """Predict properties of structures with a trained surrogate. Exits with 1 if a file could not be used."""
     from materia.campaign import predict as predict_files
 
-    rows = predict_files(model, files)
+    rows = predict_files(model, files, device=device)
     if json:
         print_json(rows)
     else:

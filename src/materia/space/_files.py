@@ -33,6 +33,15 @@ def read_candidates(files: Sequence[Path]) -> tuple[list[Candidate], list[dict[s
     return _with_unique_ids(candidates), quarantine
 
 
+def structure_files(sources: Sequence[Path]) -> list[Path]:
+    """The files that are named, lie in folders or match patterns, in order.
+
+    Raises:
+        SpaceError: a folder or pattern that holds no structure file.
+    """
+    return [path for entry in sources for path in _sweep(entry) or [entry]]
+
+
 def _sweep(entry: Path) -> list[Path] | None:
     """The structure files in a folder or matched by a pattern; ``None`` for a plain file name."""
     if entry.is_dir():

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from materia.surrogate._settings import SurrogateSettings
 
 if TYPE_CHECKING:
-    from materia.surrogate._elements import element_features
+    from materia.surrogate._elements import element_features, unsupported
     from materia.surrogate._ensemble import train
     from materia.surrogate._example import Example
+    from materia.surrogate._files import read_card
     from materia.surrogate._graph import Batch, GraphStore
     from materia.surrogate._network import Network
     from materia.surrogate._predictions import Predictions
     from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
+    from materia.surrogate._start import pretrained_card
     from materia.surrogate._surrogate import Surrogate
 
 _HOME = {
@@ -29,9 +31,12 @@ _HOME = {
     "Surrogate": "_surrogate",
     "element_features": "_elements",
     "from_pyg": "_pyg",
+    "pretrained_card": "_start",
     "pyg_loader": "_pyg",
+    "read_card": "_files",
     "to_pyg": "_pyg",
     "train": "_ensemble",
+    "unsupported": "_elements",
 }
 
 __all__ = [
@@ -44,9 +49,12 @@ __all__ = [
     "SurrogateSettings",
     "element_features",
     "from_pyg",
+    "pretrained_card",
     "pyg_loader",
+    "read_card",
     "to_pyg",
     "train",
+    "unsupported",
 ]
 
 

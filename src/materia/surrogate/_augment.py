@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,27 @@ from torch import Tensor
 from materia.surrogate._graph import Batch
 
 
-def perturb(batch: Batch, *, strain: float, rattle: float, generator: torch.Generator) -> Batch:
+@dataclass(frozen=True)
+class Part:
+    """Which structures of a larger batch are here, so that each is perturbed as it would be there.
+
+    Attributes:
+        n_atoms: (B,) atoms of each structure of the larger batch.
+        here: the structures that are here, in its order.
+    """
+
+    n_atoms: Tensor
+    here: slice
+
+    @property
+    def atoms(self) -> slice:
+        """The rows of atoms that are here."""
+        return slice(int(self.n_atoms[: self.here.start].sum()), int(self.n_atoms[: self.here.stop].sum()))
+
+
+def perturb(
+    batch: Batch, *, strain: float, rattle: float, generator: torch.Generator, part: Part | None = None
+) -> Batch:
     """Strain each cell and displace each atom at random.
 
     Half of the strain's variance is a pure change of volume, the other half a symmetric change of shape.
@@ -20,13 +40,16 @@ def perturb(batch: Batch, *, strain: float, rattle: float, generator: torch.Gene
         strain: standard deviation of the linear strain.
         rattle: standard deviation of each coordinate of each atom, Å.
         generator: CPU generator, the only source of randomness.
+        part: where the batch is one process' share of a larger one.
     """
     if strain == 0 and rattle == 0:
         return batch
-    size, n = len(batch), len(batch.numbers)
+    if part is None:
+        part = Part(batch.n_atoms, slice(0, len(batch)))
+    size, n = len(part.n_atoms), int(part.n_atoms.sum())
     like = batch.vectors
-    deformation = _deformation(size, strain, generator).to(like)
-    shift = (rattle * torch.randn(n, 3, generator=generator, dtype=torch.float64)).to(like)
+    deformation = _deformation(size, strain, generator)[part.here].to(like)
+    shift = (rattle * torch.randn(n, 3, generator=generator, dtype=torch.float64))[part.atoms].to(like)
     moved = batch.vectors @ deformation[batch.structure]
     moved = moved + shift[batch.neighbour] - shift[:, None]
     return replace(

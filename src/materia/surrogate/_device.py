@@ -7,12 +7,23 @@ from contextlib import contextmanager
 
 import torch
 
+from materia.errors import ConfigError
+
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is a CUDA GPU where there is one, else the CPU."""
+    """``auto`` is a CUDA GPU where there is one, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device, or not on this machine.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA GPU that torch can use", where="device", remedy="use cpu or auto")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"there is no device {name!r}", where="device", remedy="use auto, cpu or cuda") from error
 
 
 @contextmanager

@@ -11,8 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from materia.crystal import Crystal
+
 N_ELEMENTS = 101  # rows by atomic number; row 0 is unused
 N_FEATURES = 22
+
+
+def unsupported(crystal: Crystal) -> str:
+    """Why no network can take this crystal; empty where it can."""
+    heaviest = int(crystal.numbers.max())
+    return f"element {heaviest} is beyond the tables, which end at {N_ELEMENTS - 1}" if heaviest >= N_ELEMENTS else ""
 
 
 def _number(read: Callable[[], Any]) -> float:

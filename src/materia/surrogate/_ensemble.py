@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +13,21 @@ import torch
 from numpy.typing import NDArray
 
 from materia._version import __version__
+from materia.errors import ConfigError
+from materia.quantities import Quantity, quantity, quantity_record
 from materia.surrogate._calibration import Calibration, cross_coverage
 from materia.surrogate._device import resolve_device, threads
+from materia.surrogate._distributed import World, joined
 from materia.surrogate._example import Example, data_digest, target_matrix
 from materia.surrogate._folds import grouped_folds
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
-from materia.surrogate._network import Network
 from materia.surrogate._progress import bar
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._start import adopt_architecture, fresh_network, origin_of, pretrained_folder, warm_network
 from materia.surrogate._surrogate import Member, Surrogate, features_of
 from materia.surrogate._training import MemberTask, MetricLogger, train_member
+from materia.surrogate._workplace import Workplace
 
 _DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
 
@@ -42,12 +42,17 @@ def train(
     warm_start: str | Path | None = None,
     logger: MetricLogger | None = None,
     progress: bool = True,
+    declared: Sequence[Quantity] = (),
+    about: Mapping[str, Any] | None = None,
 ) -> Surrogate:
     """Train an ensemble and write it to ``folder`` (``weights.safetensors``, ``card.json``).
 
     Member k learns from every fold of the formulas but fold k, which it predicts for the calibration and
     for the card's validation figures. If an earlier call with the same data, settings and seed was cut off,
     training goes on from its checkpoints.
+
+    Under ``torchrun`` all processes call this alike and train every member together; the batch is shared out,
+    process 0 writes, and each returns the same model.
 
     Args:
         examples: labelled structures; labels may be missing. Use the structure as the pool will show it.
@@ -59,15 +64,46 @@ def train(
             not include those of ``examples``, or the calibration will be too narrow.
         logger: called with metrics (``member_0_train_loss``...) and the epoch.
         progress: show a progress bar.
+        declared: targets that are not registered.
+        about: further entries of the card, plain JSON.
 
     Raises:
+        ConfigError: a target is neither registered nor declared, or more devices than processes are asked for.
         DatasetError: nothing to learn from, or a label that is not finite.
         ModelError: the pretrained model cannot be used, or training diverged.
         StorageError: the folder cannot be written.
     """
     settings = settings or SurrogateSettings()
-    folder, names = Path(folder), tuple(targets)
-    labels = target_matrix(examples, names)
+    resolve_device(settings.device)
+    with joined(settings.device) as world:
+        if settings.devices not in (1, world.size):
+            raise ConfigError(
+                f"surrogate.devices is {settings.devices}, and {world.size} process(es) were started",
+                remedy="start one process a device: `materia train --devices N`, or torchrun",
+            )
+        own = {q.name: q for q in declared}
+        quantities = tuple(own[name] if name in own else quantity(name) for name in targets)
+        for name in targets:
+            if hasattr(torch.nn.ModuleDict(), name):  # heads are its attributes
+                raise ConfigError(f"a head cannot be named {name!r}", remedy="give the quantity a longer name")
+        _train(examples, quantities, settings, Path(folder), seed, warm_start, logger, progress, about or {}, world)
+    return Surrogate.load(folder, device=settings.device, n_threads=settings.threads)
+
+
+def _train(
+    examples: Sequence[Example],
+    quantities: tuple[Quantity, ...],
+    settings: SurrogateSettings,
+    folder: Path,
+    seed: int,
+    warm_start: str | Path | None,
+    logger: MetricLogger | None,
+    progress: bool,
+    about: Mapping[str, Any],
+    world: World,
+) -> None:
+    labels = target_matrix(examples, quantities)
+    names = tuple(q.name for q in quantities)
     source_folder = pretrained_folder(settings, None if warm_start is None else Path(warm_start))
     source = None if source_folder is None else Surrogate.load(source_folder)
     if source is None or source_folder is None:
@@ -75,31 +111,31 @@ def train(
     else:
         settings = adopt_architecture(settings, source, source_folder)
 
-    digest = data_digest(examples, names)
     n_folds = max(2, settings.folds or settings.members, settings.members)
     folds = grouped_folds([e.group for e in examples], n_folds, seed)
     identity = {
-        "data_digest": digest,
+        "data_digest": data_digest(examples, names),
         "targets": list(names),
+        "quantities": {q.name: quantity_record(q) for q in quantities},
         "seed": seed,
         "settings": settings.model_dump(),
         "pretrained_sha256": None if source is None else source.card["weights_sha256"],
     }
-    work = _Workplace.open(folder / "training", identity)
+    work = Workplace.open(folder / "training", identity, world)
     # wide enough for what strain brings into the cutoff (3 standard deviations)
     store = GraphStore.build(
         [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
     )
 
-    with threads(settings.threads), bar(progress, "training", settings.members * settings.epochs) as report:
+    total = settings.members * settings.epochs
+    with threads(settings.threads), bar(progress and world.leads, "training", total) as report:
         members = tuple(
-            _train_one(k, store, labels, folds, names, settings, seed, source, work, logger, report)
+            _train_one(k, store, labels, folds, quantities, settings, seed, source, work, logger, report)
             for k in range(settings.members)
         )
-    surrogate = _assemble(members, examples, labels, folds, names, settings, source, identity)
-    surrogate = surrogate.save(folder)
-    shutil.rmtree(work.folder, ignore_errors=True)
-    return surrogate
+    if world.leads:
+        _assemble(members, examples, labels, folds, quantities, settings, source, {**about, **identity}).save(folder)
+    work.close()
 
 
 def _train_one(
@@ -107,15 +143,16 @@ def _train_one(
     store: GraphStore,
     labels: NDArray[np.float64],
     folds: NDArray[np.int64],
-    names: tuple[str, ...],
+    quantities: tuple[Quantity, ...],
     settings: SurrogateSettings,
     seed: int,
     source: Surrogate | None,
-    work: _Workplace,
+    work: Workplace,
     logger: MetricLogger | None,
     report: Callable[[int], None],
 ) -> Member:
     """Train member k, or take it from the workplace where it is done already."""
+    names = tuple(q.name for q in quantities)
     own = 1000 * seed + k
     labelled = ~np.isnan(labels).all(axis=1)
     rows = np.flatnonzero((folds != k) & labelled)
@@ -141,7 +178,7 @@ def _train_one(
             if logger is not None:
                 logger({f"member_{k}_{name}": value for name, value in metrics.items()}, epoch)
 
-        task = MemberTask(store, labels, rows.tolist(), watch.tolist(), own)
+        task = MemberTask(store, labels, [q.lower for q in quantities], rows.tolist(), watch.tolist(), own)
         network = train_member(
             network,
             task,
@@ -149,6 +186,7 @@ def _train_one(
             checkpoint=work.checkpoint(k),
             logger=log,
             progress=lambda n: report(k * settings.epochs + n),
+            world=work.world,
         )
         work.finish(k, network)
     _, _, latents = Member(network, _NO_INDEX).evaluate(store, resolve_device(settings.device))
@@ -160,12 +198,13 @@ def _assemble(
     examples: Sequence[Example],
     labels: NDArray[np.float64],
     folds: NDArray[np.int64],
-    names: tuple[str, ...],
+    quantities: tuple[Quantity, ...],
     settings: SurrogateSettings,
     source: Surrogate | None,
     identity: dict[str, Any],
 ) -> Surrogate:
     """Calibrate on out-of-fold predictions and write the card."""
+    names = tuple(q.name for q in quantities)
     store = GraphStore.build([e.crystal for e in examples], settings.architecture()["cutoff"])
     n, t = labels.shape
     mean, spread, distance = np.full((n, t), np.nan), np.full((n, t), np.nan), np.full(n, np.nan)
@@ -200,10 +239,11 @@ def _assemble(
     bounded[seen] = draft.bounded(mean[seen])
     validation: dict[str, Any] = {}
     parity: dict[str, Any] = {}
-    for j, name in enumerate(names):
+    for j, target in enumerate(quantities):
+        name = target.name
         use = seen & ~np.isnan(labels[:, j])
         residuals = labels[use, j] - bounded[use, j]
-        features = features_of(name, mean[use, j], distance[use], spread[use, j])
+        features = features_of(target, mean[use, j], distance[use], spread[use, j])
         fallback = float(np.nanstd(labels[:, j])) or float(members[0].network.scale[j])
         calibration[name] = Calibration.fit(residuals, features, fallback)
         coverage = cross_coverage(residuals, features, folds[use], fallback)
@@ -237,37 +277,3 @@ def _finite(value: float) -> float | None:
 
 
 _NO_INDEX = LatentIndex(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros((1, 1), np.float32), 1.0)
-
-
-@dataclass(frozen=True)
-class _Workplace:
-    """Checkpoints of a training that is under way; discarded when data, settings or seed differ."""
-
-    folder: Path
-
-    @classmethod
-    def open(cls, folder: Path, identity: dict[str, Any]) -> _Workplace:
-        stamp, text = folder / "identity.json", json.dumps(identity, sort_keys=True)
-        if not (stamp.is_file() and stamp.read_text() == text):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            stamp.write_text(text)
-        return cls(folder)
-
-    def checkpoint(self, k: int) -> Path:
-        return self.folder / f"member-{k}.ckpt"
-
-    def finished(self, k: int) -> dict[str, torch.Tensor] | None:
-        from safetensors.torch import load_file
-
-        path = self.folder / f"member-{k}.safetensors"
-        return load_file(path) if path.is_file() else None
-
-    def finish(self, k: int, network: Network) -> None:
-        from safetensors.torch import save_file
-
-        path = self.folder / f"member-{k}.safetensors"
-        partial = path.with_suffix(".partial")
-        save_file({n: t.contiguous() for n, t in network.state_dict().items()}, partial)
-        partial.replace(path)
-        self.checkpoint(k).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal, structure_hash
 from materia.errors import DatasetError
-from materia.quantities import quantity
+from materia.quantities import Kind, Quantity
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,13 @@ class Example:
     group: str
 
 
-def target_matrix(examples: Sequence[Example], targets: Sequence[str]) -> NDArray[np.float64]:
-    """(n, t) labels in their units, NaN where missing.
+def target_matrix(examples: Sequence[Example], quantities: Sequence[Quantity]) -> NDArray[np.float64]:
+    """(n, t) labels in their units, extensive ones per atom, NaN where missing.
 
     Raises:
-        ConfigError: a target is no registered quantity.
         DatasetError: no examples, a label that is not finite, or a target nobody has.
     """
-    for name in targets:
-        quantity(name)
+    targets = [q.name for q in quantities]
     if not targets or not examples:
         raise DatasetError(
             f"{len(examples)} examples with {len(targets)} targets: nothing to learn from",
@@ -51,6 +49,8 @@ def target_matrix(examples: Sequence[Example], targets: Sequence[str]) -> NDArra
                 values[i, j] = example.targets[name]
                 if not np.isfinite(values[i, j]):
                     raise DatasetError(f"{example.group}: {name} is {values[i, j]}, not a finite number")
+                if quantities[j].kind is Kind.EXTENSIVE:
+                    values[i, j] /= example.crystal.n_atoms
     for j, name in enumerate(targets):
         if np.isnan(values[:, j]).all():
             raise DatasetError(

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def masked_l1(predicted: Tensor, labels: Tensor, lower: Tensor, weight: Tensor) -> Tensor:
+def masked_l1(
+    predicted: Tensor, labels: Tensor, lower: Tensor, weight: Tensor, count: Tensor | float | None = None
+) -> Tensor:
     """Mean absolute error over known labels.
 
     A label at its quantity's physical bound (a metal's gap of 0) says only that the value is not above it:
@@ -17,6 +19,7 @@ def masked_l1(predicted: Tensor, labels: Tensor, lower: Tensor, weight: Tensor) 
         labels: (B, T) standardised labels, NaN where missing.
         lower: (T,) standardised physical bounds, -inf where there is none.
         weight: (B, T, R) bootstrap weights.
+        count: what the sum of errors is divided by; default: the known labels here, times R.
 
     Returns:
         Scalar; zero, with zero gradient, where no label is known.
@@ -26,5 +29,6 @@ def masked_l1(predicted: Tensor, labels: Tensor, lower: Tensor, weight: Tensor) 
     error = (predicted - target).abs()
     free = (labels <= lower)[..., None] & (predicted < target)
     weight = weight * known[..., None] * ~free
-    count = (known[..., None] * torch.ones_like(predicted)).sum().clamp(min=1)
+    if count is None:
+        count = (known[..., None] * torch.ones_like(predicted)).sum().clamp(min=1)
     return (error * weight).sum() / count

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from materia.surrogate._distributed import World
 from materia.surrogate._graph import Batch, GraphStore
 
 _WINDOW = 8  # batches among which structures are sorted by size: little padding, still well shuffled
@@ -45,14 +47,30 @@ class BucketSampler(Sampler[list[int]]):
             yield batches[i].tolist()
 
 
-def _as_is(batch: Batch) -> Batch:
+class Shares(Dataset[Any]):
+    """One process' part of each batch, with the rows of the whole batch."""
+
+    def __init__(self, store: GraphStore, world: World) -> None:
+        self.store, self.world = store, world
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitems__(self, rows: list[int]) -> tuple[Batch, list[int]]:
+        mine = rows[self.world.share(len(rows))]
+        return self.store.batch(mine or rows[:1]), rows  # where there is nothing to do, what is done does not count
+
+
+def _as_is(batch: Any) -> Any:
     return batch
 
 
-def training_loader(store: GraphStore, rows: Sequence[int], batch_size: int, seed: int) -> DataLoader[Batch]:
-    """Loader of shuffled batches over some rows of the store."""
+def training_loader(
+    store: GraphStore, rows: Sequence[int], batch_size: int, seed: int, world: World | None = None
+) -> DataLoader[Any]:
+    """Loader of shuffled batches over some rows of the store: this process' share, and all rows of the batch."""
     sampler = BucketSampler(rows, store.largest_degree(), batch_size, seed)
-    return DataLoader(store, batch_sampler=sampler, collate_fn=_as_is)  # type: ignore[arg-type]
+    return DataLoader(Shares(store, world or World()), batch_sampler=sampler, collate_fn=_as_is)
 
 
 def plain_loader(store: GraphStore, rows: Sequence[int], batch_size: int) -> DataLoader[Batch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from materia import quantities as q
 from materia.errors import ModelError
 from materia.resources import resource
 from materia.surrogate._elements import element_features
+from materia.surrogate._files import read_card
 from materia.surrogate._network import Network
 from materia.surrogate._settings import DEFAULT_ARCHITECTURE, SurrogateSettings
 from materia.surrogate._surrogate import Surrogate
@@ -41,6 +43,16 @@ def pretrained_folder(settings: SurrogateSettings, warm_start: Path | None) -> P
     if settings.pretrained is None:
         return None
     return resource("data/weights/base") if settings.pretrained == "base" else Path(settings.pretrained)
+
+
+def pretrained_card(settings: SurrogateSettings) -> dict[str, Any]:
+    """The card of the weights that ``settings.pretrained`` names; empty where training starts at random.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    folder = pretrained_folder(settings, None)
+    return {} if folder is None else read_card(folder)
 
 
 def adopt_architecture(settings: SurrogateSettings, model: Surrogate, folder: Path) -> SurrogateSettings:

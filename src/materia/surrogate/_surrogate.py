@@ -14,7 +14,7 @@ from torch import Tensor
 
 from materia.crystal import Crystal
 from materia.errors import ModelError
-from materia.quantities import quantity
+from materia.quantities import Kind, Quantity, declare, quantity
 from materia.surrogate._calibration import Calibration
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._files import read_model, write_model
@@ -81,6 +81,12 @@ class Surrogate:
         return tuple(self.card["targets"])
 
     @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The targets: as the card declares them, else as registered."""
+        declared = self.card.get("quantities", {})
+        return tuple(declare(name, **declared[name]) if name in declared else quantity(name) for name in self.targets)
+
+    @property
     def cutoff(self) -> float:
         """Neighbours up to here are seen, Å."""
         return float(self.card["architecture"]["cutoff"])
@@ -111,23 +117,27 @@ class Surrogate:
         means = np.stack([r[0] for r in results])  # (M, n, T)
         mean, spread = means.mean(0), np.sqrt((np.stack([r[1] for r in results]) ** 2).mean(0))
         std = np.empty_like(mean)
-        for j, name in enumerate(self.targets):
-            features = features_of(name, mean[:, j], distance, spread[:, j])
+        size = np.ones_like(mean)
+        for j, target in enumerate(self.quantities):
+            features = features_of(target, mean[:, j], distance, spread[:, j])
             # members that disagree by more than they err out of fold are outside what was calibrated
-            std[:, j] = np.maximum(self.calibration[name].std(features), means[:, :, j].std(0))
+            std[:, j] = np.maximum(self.calibration[target.name].std(features), means[:, :, j].std(0))
+            if target.kind is Kind.EXTENSIVE:  # learned per atom
+                size[:, j] = store.atoms.diff().numpy()
         return Predictions(
             targets=self.targets,
-            mean=self.bounded(mean),
-            std=std,
+            mean=self.bounded(mean) * size,
+            std=std * size,
             embedding=np.concatenate([r[2] for r in results], axis=1),
             in_domain=self._in_domain(store, distance),
+            bounds=tuple(q.lower for q in self.quantities),
         )
 
     def bounded(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, T) within physical bounds, and within a widened range of the training labels."""
         ranges = np.array([self.card["ranges"][name] for name in self.targets], dtype=np.float64)
         reach = 0.5 * (ranges[:, 1] - ranges[:, 0])
-        lower = [quantity(name).lower for name in self.targets]
+        lower = [q.lower for q in self.quantities]
         floor = np.array([-np.inf if b is None else b for b in lower])
         inside: NDArray[np.float64] = np.clip(mean, ranges[:, 0] - reach, ranges[:, 1] + reach)
         bounded: NDArray[np.float64] = np.maximum(inside, floor)
@@ -180,10 +190,10 @@ class Surrogate:
 
 
 def features_of(
-    name: str, mean: NDArray[np.float64], distance: NDArray[np.float64], spread: NDArray[np.float64]
+    target: Quantity, mean: NDArray[np.float64], distance: NDArray[np.float64], spread: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(n, 3) what the calibration knows: latent distance, spread of the heads, height above the bound."""
-    lower = quantity(name).lower
+    lower = target.lower
     height = np.zeros_like(mean) if lower is None else np.maximum(mean - lower, 0.0)
     return np.column_stack([distance, spread, height])
 

@@ -16,15 +16,16 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from materia.errors import ModelError
-from materia.quantities import quantity
-from materia.surrogate._augment import perturb
+from materia.surrogate._augment import Part, perturb
+from materia.surrogate._distributed import World
 from materia.surrogate._graph import Batch, GraphStore
 from materia.surrogate._loss import masked_l1
 from materia.surrogate._network import Network
@@ -41,6 +42,7 @@ class MemberTask:
     Attributes:
         store: graphs of all examples.
         labels: (n, T) in units, NaN where missing.
+        lower: (T) physical lower bounds, in units; None where there is none.
         rows: examples this member learns from.
         watch: examples that decide when to stop early; not among ``rows``.
         seed: of everything random in this member.
@@ -48,6 +50,7 @@ class MemberTask:
 
     store: GraphStore
     labels: NDArray[np.float64]
+    lower: Sequence[float | None]
     rows: Sequence[int]
     watch: Sequence[int]
     seed: int
@@ -56,18 +59,18 @@ class MemberTask:
 class TrainingModule(pl.LightningModule):  # type: ignore[misc]
     """A network under training, with its running average, which is what is kept."""
 
-    def __init__(self, network: Network, task: MemberTask, settings: SurrogateSettings) -> None:
+    def __init__(self, network: Network, task: MemberTask, settings: SurrogateSettings, world: World) -> None:
         super().__init__()
         self.network = network
         self.average = AveragedModel(network, multi_avg_fn=_averaging(settings.ema), use_buffers=False)
-        self.settings, self.task = settings, task
+        self.average.requires_grad_(False)  # it follows; nothing is to wait for its gradients
+        self.settings, self.task, self.world = settings, task, world
         centre, scale = network.centre.double(), network.scale.double()
         labels = torch.from_numpy(task.labels)
-        bounds = [quantity(name).lower for name in network.targets]
-        lower = torch.tensor([-math.inf if b is None else b for b in bounds], dtype=torch.float64)
+        lower = torch.tensor([-math.inf if b is None else b for b in task.lower], dtype=torch.float64)
         draw = torch.Generator().manual_seed(7 * task.seed + 1)
         bag = torch.poisson(
-            torch.ones(len(labels), len(bounds), settings.architecture()["replicas"], dtype=torch.float64),
+            torch.ones(len(labels), len(lower), settings.architecture()["replicas"], dtype=torch.float64),
             generator=draw,
         )
         for name, value in {
@@ -77,13 +80,31 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         }.items():
             self.register_buffer(name, value.to(network.centre.dtype), persistent=False)
 
-    def training_step(self, batch: Batch, step: int) -> Tensor:
+    def training_step(self, item: tuple[Batch, list[int]], step: int) -> Tensor:
+        batch, rows = item
         draw = torch.Generator().manual_seed(1_000_003 * self.task.seed + self.global_step)
-        batch = perturb(batch, strain=self.settings.strain, rattle=self.settings.rattle, generator=draw)
+        part, count = None, None
+        if self.world.together:
+            part, count = self._share(rows)
+        if part is None or len(batch) == part.here.stop - part.here.start:
+            batch = perturb(batch, strain=self.settings.strain, rattle=self.settings.rattle, generator=draw, part=part)
         predicted, _ = self.network(batch)
-        loss = masked_l1(predicted, self.labels[batch.index], self.lower, self.bag[batch.index])
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
+        loss = masked_l1(predicted, self.labels[batch.index], self.lower, self.bag[batch.index], count)
+        if part is not None and part.here.start == part.here.stop:
+            loss = 0.0 * loss  # fewer structures than processes: this one only keeps step
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(rows), sync_dist=self.world.together)
         return loss
+
+    def _share(self, rows: list[int]) -> tuple[Part, float]:
+        """This process' part of the batch, and what its errors are divided by.
+
+        The processes' gradients are averaged. Dividing by the known labels of the whole batch over the number of
+        processes makes the average the gradient of the whole batch, however the labels are spread.
+        """
+        whole = torch.as_tensor(rows)
+        part = Part(self.task.store.atoms.diff()[whole], self.world.share(len(rows)))
+        known = int((~np.isnan(self.task.labels[rows])).sum()) * self.bag.shape[-1]
+        return part, max(1, known) / self.world.size
 
     def validation_step(self, batch: Batch, step: int) -> None:
         predicted, _ = self.average(batch)
@@ -113,7 +134,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
 
 class _Watcher(Callback):  # type: ignore[misc]
-    """Checkpoints by rename, metrics to a logger, progress to a callback."""
+    """Checkpoints by rename, metrics to a logger, progress to a callback; of several processes, in the leader."""
 
     def __init__(
         self,
@@ -121,15 +142,24 @@ class _Watcher(Callback):  # type: ignore[misc]
         every: int,
         logger: MetricLogger | None,
         progress: Callable[[int], None] | None,
+        world: World,
     ) -> None:
-        self.checkpoint, self.every, self.logger, self.progress = checkpoint, every, logger, progress
+        self.checkpoint, self.every, self.world = checkpoint, every, world
+        self.logger, self.progress = (logger, progress) if world.leads else (None, None)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.world.together:
+            # Lightning's handler starts a collective of its own amid those of the training, whatever the
+            # others are at. The last checkpoint is what counts, so processes that train together just end.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         if self.checkpoint is not None and epoch % self.every == 0:
             partial = self.checkpoint.with_suffix(".partial")
-            trainer.save_checkpoint(partial)
-            partial.replace(self.checkpoint)
+            trainer.save_checkpoint(partial)  # all take part, the leader writes
+            if self.world.leads:
+                partial.replace(self.checkpoint)
         if self.logger is not None:
             self.logger({k: float(v) for k, v in trainer.callback_metrics.items()}, epoch)
         if self.progress is not None:
@@ -148,6 +178,7 @@ def train_member(
     checkpoint: Path | None = None,
     logger: MetricLogger | None = None,
     progress: Callable[[int], None] | None = None,
+    world: World | None = None,
 ) -> Network:
     """Train a network and return it with the averaged weights.
 
@@ -158,12 +189,16 @@ def train_member(
         checkpoint: file to write every few epochs; training goes on from it where it exists.
         logger: called with metrics and the epoch.
         progress: called with the number of epochs done.
+        world: the processes that train it together; each gets the same network.
 
     Raises:
-        ModelError: the loss is not finite at the end.
+        ModelError: the loss is not finite at the end, or the processes disagree.
     """
-    module = TrainingModule(network, task, settings)
-    callbacks: list[Callback] = [_Watcher(checkpoint, settings.checkpoint_every, logger, progress)]
+    world = world or World()
+    module = TrainingModule(network, task, settings, world)
+    if settings.precision == "64-true":
+        module.double()  # Lightning would do it only after it has read a checkpoint into single precision
+    callbacks: list[Callback] = [_Watcher(checkpoint, settings.checkpoint_every, logger, progress, world)]
     validation = None
     if settings.patience is not None and len(task.watch):
         validation = plain_loader(task.store, task.watch, 64)
@@ -171,7 +206,10 @@ def train_member(
     with _quiet():
         trainer = pl.Trainer(
             accelerator=settings.device,
-            devices=settings.devices if settings.device != "cpu" else 1,
+            devices=world.local_size,
+            num_nodes=world.size // world.local_size,
+            strategy=DDPStrategy(broadcast_buffers=False) if world.together else "auto",
+            use_distributed_sampler=False,  # ours shares each batch out
             precision=settings.precision,
             max_epochs=settings.epochs,
             gradient_clip_val=1.0,
@@ -181,10 +219,11 @@ def train_member(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            plugins=[LightningEnvironment()],  # one process, also inside a Slurm job
+            # torchrun or nothing: a Slurm job around this is not Lightning's business
+            plugins=[TorchElasticEnvironment() if world.together else LightningEnvironment()],
         )
-        resume = {"ckpt_path": checkpoint, "weights_only": True} if _exists(checkpoint) else {}
-        loader = training_loader(task.store, task.rows, settings.batch_size, task.seed)
+        resume = {"ckpt_path": checkpoint, "weights_only": True} if world.told(_exists(checkpoint)) else {}
+        loader = training_loader(task.store, task.rows, settings.batch_size, task.seed, world)
         try:
             trainer.fit(module, loader, validation, **resume)
         except SIGTERMException:  # Lightning ends the epoch, then would leave with exit status 0
@@ -195,6 +234,7 @@ def train_member(
         raise ModelError(
             "training diverged: a weight is not finite", remedy="lower surrogate.learning_rate or check the labels"
         )
+    world.require_same(trained)
     return trained.eval().requires_grad_(False)
 
 
