@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +164,10 @@ def main() -> None:
         "members": settings.members,
         "epochs": settings.epochs,
         "seconds": round(time.perf_counter() - started),
+        "seed": args.seed,
     }
+    result["machine"] = {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()}
+    result["versions"] = {name: version(name).partition("+")[0] for name in ("torch", "e3nn", "scikit-learn", "numpy")}
     print(json.dumps(result))
 
 
