@@ -49,6 +49,7 @@ class SlurmBackend:
         self.client = SlurmClient(site)
         self._watch = SlurmWatch(self.client)
         self._tried_at: dict[str, float] = {}
+        self._granted: dict[str, Mapping[str, float]] = {}
         self._others_waiting = False
         self._searched_at = self._busy_at = -math.inf
 
@@ -78,7 +79,9 @@ class SlurmBackend:
 
     def granted(self, ticket: Ticket) -> Mapping[str, float]:
         """What sbatch was asked for, for this job's array member; of a pilot, the part of one of its slots."""
-        return read_granted(task_folder(ticket)) or allocation(self.site, [ticket.resources])
+        if ticket.token not in self._granted:
+            self._granted[ticket.token] = read_granted(task_folder(ticket))
+        return self._granted[ticket.token] or allocation(self.site, [ticket.resources])
 
     def refusal(self, resources: Resources) -> str:
         most = self.limits()
