@@ -68,7 +68,7 @@ def test_train_then_predict(data: Path, tmp_path: Path) -> None:
     assert "compounds.jsonl:4" in table and "overlap" in table and "MAE" in table
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, devices: int) -> None:
     asked = ("train", "--data", data, *TARGET, *TINY, "--epochs", "40", "--devices", devices, "--seed", "3")
     assert run(*asked, "--out", tmp_path / "whole").returncode == 0
@@ -102,6 +102,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_going_on_changes_where_and_nothing_else(data: Path, tmp_path: Path) -> None:
     asked = ("train", "--data", data, *TARGET, *TINY, "--epochs", "300", "--out", tmp_path / "m")
     process = subprocess.Popen(command(*asked), stderr=subprocess.DEVNULL)

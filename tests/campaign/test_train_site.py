@@ -61,6 +61,7 @@ def test_what_is_asked_of_the_site() -> None:
         SiteJob(processes=2, gpus=4)
 
 
+@pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.parametrize("requeue", [("scontrol", "requeue"), ("scancel", "--batch", "--signal=USR1")])
 def test_requeued_in_the_middle_it_ends_with_the_model(

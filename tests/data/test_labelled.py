@@ -16,7 +16,7 @@ from ase.io import write
 from pymatgen.core import Structure
 
 from materia.crystal import Crystal
-from materia.data import LabelledRows, read_labelled, read_unlabelled, source_digest
+from materia.data import Dataset, LabelledRows, read_labelled, read_unlabelled, source_digest
 from materia.errors import DatasetError
 from materia.resources import resource
 
@@ -112,7 +112,8 @@ def test_every_form_gives_the_same_rows(write_form: Callable[[Path], Path], tmp_
 
 def test_the_project_s_own_dataset() -> None:
     found = read_labelled(resource("data/dataset"), {"gap_pbe": "gap_pbe"})
-    assert len(found.rows) + found.unlabelled == 122
+    entries = len(Dataset.load(resource("data/dataset")).computed)
+    assert len(found.rows) + found.unlabelled == entries > 100
     assert all(row.values["gap_pbe"] >= 0 for row in found.rows)
 
 

@@ -63,7 +63,7 @@ def test_as_one_process_at_the_same_global_batch(pair: Path, tmp_path: Path) -> 
     assert all(torch.allclose(a[k].double(), b[k].double(), atol=WEIGHT_TOLERANCE) for k in a if "network" in k)
 
 
-@pytest.mark.parametrize("then", [2, 1])
+@pytest.mark.parametrize("then", [pytest.param(2, marks=pytest.mark.slow), 1])
 def test_a_killed_pair_goes_on(pair: Path, tmp_path: Path, then: int) -> None:
     """SIGKILL of the leader after epoch 3: two go on bit for bit, and one may go on where two were."""
     assert start(tmp_path, 2, "3") != 0
