@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, run, step, write_report
+    from materia.campaign import (
+        approve,
+        build_dataset,
+        doctor,
+        pin,
+        predict,
+        run,
+        step,
+        trace,
+        veto,
+        write_report,
+    )
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -20,12 +31,16 @@ if TYPE_CHECKING:
 _HOME = {
     "Crystal": "materia.crystal",
     "Dataset": "materia.data",
+    "approve": "materia.campaign",
     "build_dataset": "materia.campaign",
     "doctor": "materia.campaign",
     "load_campaign": "materia.record",
+    "pin": "materia.campaign",
     "predict": "materia.campaign",
     "run": "materia.campaign",
     "step": "materia.campaign",
+    "trace": "materia.campaign",
+    "veto": "materia.campaign",
     "write_report": "materia.campaign",
 }
 
@@ -33,12 +48,16 @@ __all__ = [
     "Crystal",
     "Dataset",
     "__version__",
+    "approve",
     "build_dataset",
     "doctor",
     "load_campaign",
+    "pin",
     "predict",
     "run",
     "step",
+    "trace",
+    "veto",
     "write_report",
 ]
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
+    from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import Finding, doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
     from materia.campaign._report import write_report
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
+    from materia.campaign._trace import trace
 
 _HOME = {
     "CampaignSettings": "_settings",
@@ -19,13 +21,17 @@ _HOME = {
     "Finding": "_doctor",
     "Phase": "_loop",
     "Step": "_loop",
+    "approve": "_decide",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
     "load_settings": "_settings",
+    "pin": "_decide",
     "predict": "_predict",
     "run": "_loop",
     "step": "_loop",
+    "trace": "_trace",
+    "veto": "_decide",
     "write_report": "_report",
 }
 
@@ -35,13 +41,17 @@ __all__ = [
     "Finding",
     "Phase",
     "Step",
+    "approve",
     "build_dataset",
     "doctor",
     "find_campaign_file",
     "load_settings",
+    "pin",
     "predict",
     "run",
     "step",
+    "trace",
+    "veto",
     "write_report",
 ]
 
