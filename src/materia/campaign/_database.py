@@ -56,9 +56,13 @@ class CampaignDatabase:
         self.path = path
         with storage_errors(path):
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-            self.connection.execute("PRAGMA journal_mode=DELETE")
-            self.connection.execute("PRAGMA synchronous=FULL")
-            self.connection.executescript(SCHEMA)
+            try:
+                self.connection.execute("PRAGMA journal_mode=DELETE")
+                self.connection.execute("PRAGMA synchronous=FULL")
+                self.connection.executescript(SCHEMA)
+            except BaseException:  # a full disk: nobody else can close it
+                self.connection.close()
+                raise
 
     def close(self) -> None:
         self.connection.close()

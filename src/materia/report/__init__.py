@@ -1,5 +1,6 @@
 """The report: one self-contained page about a campaign."""
 
+from materia.report._people import overrides_summary, told
 from materia.report._write import write_report
 
-__all__ = ["write_report"]
+__all__ = ["overrides_summary", "told", "write_report"]
