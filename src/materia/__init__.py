@@ -12,15 +12,19 @@ from materia._version import __version__
 
 if TYPE_CHECKING:
     from materia.campaign import (
+        approve,
         build_dataset,
         doctor,
+        pin,
         predict,
         run,
         screen,
         step,
         submit,
+        trace,
         train,
         train_on_site,
+        veto,
         write_report,
     )
     from materia.crystal import Crystal
@@ -31,9 +35,11 @@ if TYPE_CHECKING:
 _HOME = {
     "Crystal": "materia.crystal",
     "Dataset": "materia.data",
+    "approve": "materia.campaign",
     "build_dataset": "materia.campaign",
     "doctor": "materia.campaign",
     "load_campaign": "materia.record",
+    "pin": "materia.campaign",
     "predict": "materia.campaign",
     "run": "materia.campaign",
     "screen": "materia.campaign",
@@ -41,6 +47,8 @@ _HOME = {
     "submit": "materia.campaign",
     "train": "materia.campaign",
     "train_on_site": "materia.campaign",
+    "trace": "materia.campaign",
+    "veto": "materia.campaign",
     "write_report": "materia.campaign",
 }
 
@@ -48,16 +56,20 @@ __all__ = [
     "Crystal",
     "Dataset",
     "__version__",
+    "approve",
     "build_dataset",
     "doctor",
     "load_campaign",
+    "pin",
     "predict",
     "run",
     "screen",
     "step",
     "submit",
+    "trace",
     "train",
     "train_on_site",
+    "veto",
     "write_report",
 ]
 

@@ -307,3 +307,38 @@ def test_the_dashboard_opens_it(toy, journal: Path) -> None:
     assert [s["study_name"] for s in studies] == ["toy"]
     trials = get("/api/studies/0")["trials"]
     assert [t["state"] for t in trials] == ["Complete"] * 3 + ["Fail"]
+
+
+def test_a_pinned_candidate_is_chosen_with_the_score_it_has(toy, tmp_path: Path) -> None:
+    free = toy.decider(tmp_path / "a", exploration=0)
+    best = ask(free, toy, 0, 0)
+    pinned = (best.index + 7) % toy.n
+    decider = toy.decider(tmp_path / "b", exploration=0)
+    cost = np.ones(toy.n)
+    cost[pinned] = 1e6
+    decision = ask(decider, toy, 0, 0, pinned=pinned)
+    assert (decision.index, decision.pinned, best.pinned) == (pinned, True, False)
+    assert decision.rank > best.rank == 1
+    assert decision.score["total"] < best.score["total"]
+    assert sum(decision.logs.values()) == pytest.approx(np.log(decision.score["total"]))
+    assert decider.study.trials[decision.trial_number].user_attrs["pinned"] is True
+    second = ask(decider, toy, 0, 1)
+    assert second.index != pinned
+    assert "novelty" in second.score, "a pinned pick is pending like any other"
+    with pytest.raises(SearchError, match="it is taken"):
+        ask(decider, toy, 0, 2, pinned=pinned)
+    dear = toy.decider(tmp_path / "c", max_cost_s=10.0)
+    assert ask(dear, toy, 0, 0, pinned=pinned, cost=cost).index == pinned, "a person may pay more"
+
+
+def test_people_who_change_their_mind_before_the_pick_is_kept_are_heeded(toy, journal: Path) -> None:
+    decider = toy.decider(journal, exploration=0)
+    first = ask(decider, toy, 0, 0)
+    without = ask(decider, toy, 0, 0, taken={first.index})  # vetoed since
+    assert without.index != first.index
+    pinned = ask(decider, toy, 0, 0, taken={first.index}, pinned=(first.index + 7) % toy.n)
+    assert pinned.pinned
+    again = ask(decider, toy, 0, 0, taken={first.index})  # and the pin withdrawn
+    assert (again.index, again.pinned) == (without.index, False)
+    orphans = [t.user_attrs.get("orphan", False) for t in decider.study.trials]
+    assert orphans == [True, True, True, False]

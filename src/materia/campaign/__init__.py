@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
+    from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from materia.campaign._screen import Screened, screen
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
     from materia.campaign._submit import Submitted, submit
+    from materia.campaign._trace import trace
     from materia.campaign._train import Trained, leads_here, train
     from materia.campaign._train_job import SiteJob
     from materia.campaign._train_site import SubmittedTraining, train_on_site
@@ -31,12 +33,14 @@ _HOME = {
     "Submitted": "_submit",
     "SubmittedTraining": "_train_site",
     "Trained": "_train",
+    "approve": "_decide",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
     "leads_here": "_train",
     "load_settings": "_settings",
     "make_settings": "_request",
+    "pin": "_decide",
     "predict": "_predict",
     "read_quantities": "_request",
     "run": "_loop",
@@ -45,6 +49,8 @@ _HOME = {
     "submit": "_submit",
     "train": "_train",
     "train_on_site": "_train_site",
+    "trace": "_trace",
+    "veto": "_decide",
     "write_report": "_report",
 }
 
@@ -59,20 +65,24 @@ __all__ = [
     "Submitted",
     "SubmittedTraining",
     "Trained",
+    "approve",
     "build_dataset",
     "doctor",
     "find_campaign_file",
     "leads_here",
     "load_settings",
     "make_settings",
+    "pin",
     "predict",
     "read_quantities",
     "run",
     "screen",
     "step",
     "submit",
+    "trace",
     "train",
     "train_on_site",
+    "veto",
     "write_report",
 ]
 

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS picks (
     predictions TEXT NOT NULL, score TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
     rung INTEGER NOT NULL DEFAULT 0, job_key TEXT NOT NULL, structure TEXT NOT NULL, labels TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (round, slot));
+CREATE TABLE IF NOT EXISTS dossiers (candidate_id TEXT PRIMARY KEY, content TEXT NOT NULL);
 """
 
 
@@ -55,9 +56,13 @@ class CampaignDatabase:
         self.path = path
         with storage_errors(path):
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-            self.connection.execute("PRAGMA journal_mode=DELETE")
-            self.connection.execute("PRAGMA synchronous=FULL")
-            self.connection.executescript(SCHEMA)
+            try:
+                self.connection.execute("PRAGMA journal_mode=DELETE")
+                self.connection.execute("PRAGMA synchronous=FULL")
+                self.connection.executescript(SCHEMA)
+            except BaseException:  # a full disk: nobody else can close it
+                self.connection.close()
+                raise
 
     def close(self) -> None:
         self.connection.close()
@@ -116,6 +121,17 @@ class CampaignDatabase:
                 json.dumps(row.structure.to_record()),
                 json.dumps(to_json(pick.labels)),
             ),
+        )
+
+    def add_dossier(self, candidate_id: str, content: Mapping[str, Any]) -> None:
+        """Write why a candidate was picked (within the caller's transaction, beside the pick)."""
+        text = json.dumps(to_json(content), allow_nan=False)
+        self.connection.execute("INSERT OR REPLACE INTO dossiers VALUES (?, ?)", (candidate_id, text))
+
+    def set_pending(self, pick: Pick) -> None:
+        """A proposed pick was approved (within the caller's transaction, beside the intent of its first job)."""
+        self.connection.execute(
+            "UPDATE picks SET state = ? WHERE round = ? AND slot = ?", (PickState.PENDING.value, pick.round, pick.slot)
         )
 
     def climb(self, pick: Pick, rung: int, job_key: str, structure: Crystal) -> None:

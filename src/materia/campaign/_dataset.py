@@ -44,7 +44,7 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
         try:
             pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
             for row in database.picks():
-                if row.pick.state is not PickState.PENDING:
+                if row.pick.state in (PickState.COMPUTED, PickState.FAILED):
                     entry = _entry(row, pool, ledger, ladder)
                     entries[entry.id] = entry
         finally:

@@ -109,15 +109,21 @@ class Knowledge:
         ]
         return Hull(sorted(entries, key=lambda e: e.name))
 
-    def beliefs(self, predictions: PoolPredictions) -> Beliefs | None:
-        """Predicted, derived and exactly known quantities of every candidate; ``None`` without a surrogate."""
+    def beliefs(self, predictions: PoolPredictions, *, before_round: int | None = None) -> Beliefs | None:
+        """Predicted, derived and exactly known quantities of every candidate; ``None`` without a surrogate.
+
+        Args:
+            before_round: the hull holds what the campaign computed before this round, so that a slot filled late
+                (in the place of a vetoed pick) sees what the others of its round saw.
+        """
         if not predictions.columns:
             return None
         columns = dict(predictions.columns)
         wanted = self._wanted
         if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
             mean, std = columns[q.FORMATION_ENERGY]
-            above = mean - np.asarray(self.hull().hull_energies(self.campaign.pool.compositions))
+            hull = self.hull(before_round=before_round)
+            above = mean - np.asarray(hull.hull_energies(self.campaign.pool.compositions))
             columns[q.ENERGY_ABOVE_HULL] = (above, std)
         if q.SUPPLY_RISK in wanted:
             columns[q.SUPPLY_RISK] = (self._risks, np.zeros(len(self._risks)))

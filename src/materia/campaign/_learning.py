@@ -20,12 +20,31 @@ MIN_EXAMPLES = 12
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """m structures a surrogate was trained on.
+
+    Attributes:
+        ids: (m,) ``dataset/ID`` or ``pick/ID``.
+        formulas: (m,).
+        values: (m,) quantity -> label.
+        embedding: (m, d), in the space of the pool's.
+    """
+
+    ids: list[str]
+    formulas: list[str]
+    values: list[dict[str, float]]
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class PoolPredictions:
     """What the round's surrogate says about the n candidates of the pool.
 
     Attributes:
         columns: quantity -> (mean (n,), std (n,)); empty where the campaign has no surrogate.
         embedding: (n, d), or None.
+        labelled: the structures it was trained on, for saying which of them are near a candidate; None for models
+            of older versions.
         metrics: out-of-fold figures of the model, flat (``gap_pbe_mae``).
         n_labelled: structures it was trained on.
     """
@@ -34,6 +53,7 @@ class PoolPredictions:
     embedding: NDArray[np.float32] | None
     metrics: dict[str, float]
     n_labelled: int
+    labelled: Labelled | None = None
 
 
 def learned_quantities(campaign: Campaign) -> tuple[str, ...]:
@@ -60,7 +80,15 @@ def predict_pool(campaign: Campaign, round_number: int, *, progress: bool = Fals
     metrics = {f"{name}_{key}": v for name, found in card["validation"].items() for key, v in found.items()}
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         columns = {name: (arrays["mean"][:, j], arrays["std"][:, j]) for j, name in enumerate(card["targets"])}
-        return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]))
+        labelled = _labelled(folder, arrays["labelled"]) if "labelled" in arrays else None
+        return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]), labelled)
+
+
+def _labelled(folder: Path, embedding: NDArray[np.float32]) -> Labelled:
+    rows = json.loads((folder / "labelled.json").read_text())
+    return Labelled(
+        [row["id"] for row in rows], [row["formula"] for row in rows], [row["values"] for row in rows], embedding
+    )
 
 
 def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: bool) -> None:
@@ -69,7 +97,8 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
     from materia.surrogate import train
 
     assert campaign.settings.surrogate is not None
-    examples = _examples(campaign)
+    named = _examples(campaign)
+    examples = list(named.values())
     if len(examples) < MIN_EXAMPLES:
         raise DatasetError(
             f"{len(examples)} labelled structures are too few to train a surrogate on (at least {MIN_EXAMPLES})",
@@ -89,13 +118,22 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
     )
     crystals = [campaign.pool.crystal(i) for i in range(len(campaign.pool))]
     found = model.predict(crystals, progress=progress)
-    np.savez(aside / "predictions.npz", mean=found.mean, std=found.std, embedding=found.embedding)
+    known = model.predict([example.crystal for example in examples], progress=progress)
+    np.savez(
+        aside / "predictions.npz",
+        mean=found.mean,
+        std=found.std,
+        embedding=found.embedding,
+        labelled=known.embedding,
+    )
+    rows = [{"id": k, "formula": e.crystal.formula, "values": dict(e.targets)} for k, e in named.items()]
+    (aside / "labelled.json").write_text(json.dumps(rows))
     folder.parent.mkdir(exist_ok=True)
     aside.rename(folder)
 
 
-def _examples(campaign: Campaign) -> list[Any]:
-    """Labelled structures, before relaxation as the pool holds them, ordered by id."""
+def _examples(campaign: Campaign) -> dict[str, Any]:
+    """Labelled structures, before relaxation as the pool holds them, by id and ordered by it."""
     from materia.surrogate import Example
 
     known: dict[str, Any] = {}
@@ -106,7 +144,7 @@ def _examples(campaign: Campaign) -> list[Any]:
             crystal = campaign.pool.crystal(row.pick.candidate_index)
             values = {label.quantity: label.value for label in row.pick.labels}
             known[f"pick/{row.pick.candidate_id}"] = Example(crystal, _learnable(values), crystal.formula)
-    return [known[key] for key in sorted(known) if known[key].targets]
+    return {key: known[key] for key in sorted(known) if known[key].targets}
 
 
 def _learnable(values: dict[str, float]) -> dict[str, float]:

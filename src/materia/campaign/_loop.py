@@ -11,16 +11,18 @@ from enum import StrEnum
 from pathlib import Path
 
 from materia.campaign._database import PickRow
+from materia.campaign._dossier import dossier
 from materia.campaign._folder import Campaign, now, open_campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import climbed_labels, dataset_store, rung_job, structure_after
 from materia.campaign._learning import PoolPredictions, predict_pool
 from materia.campaign._outputs import write_outputs
+from materia.campaign._people import People
 from materia.campaign._requests import Requests
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
-from materia.record import CampaignRecord, Pick, PickState, load_campaign
+from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState, load_campaign
 from materia.search import Beliefs, Conditions, Decider, finished
 
 
@@ -83,6 +85,7 @@ class Driver:
         rows = campaign.database.picks()
         values = {r.pick.trial_number: self._values(r) for r in rows if r.pick.state is PickState.COMPUTED}
         self.decider.reconcile([row.pick for row in rows], values)
+        self.people = People(campaign, self.knowledge, self.manager, self.requests, self.decider)
         self._predictions: tuple[int, PoolPredictions] | None = None
         self._believed: tuple[int, Beliefs | None] | None = None
 
@@ -94,23 +97,34 @@ class Driver:
         """
         self.campaign.lock.check()  # a driver that was taken for dead and replaced must not write on
         database, search = self.campaign.database, self.campaign.settings.search
+        rounds = database.rounds()
+        self.people.heed(rounds[-1][0] if rounds else None)
         if database.meta().get("state") == "finished":
             return Step(Phase.FINISHED, "the campaign is finished")
-        rounds = database.rounds()
         open_rounds = [number for number, state in rounds if state == "open"]
         if not open_rounds:
-            if reason := finished(search, len(rounds)):
+            reason = finished(search, len(rounds))
+            if reason and not self.people.pins():  # what a person pinned is computed, in a round of its own if need be
                 return self._finish(len(rounds), reason)
             return self._open_round(len(rounds))
         number = open_rounds[0]
+        self.people.judge(self.conditions, lambda: self._beliefs(number, self._predict(number)))
         rows = database.picks(number)
-        if len(rows) < search.batch and not self._exhausted(number):
+        if self._wants_more(number, rows):
             return self._pick(number, len(rows))
-        if any(row.pick.state is PickState.PENDING for row in rows):
+        if any(row.pick.state.open for row in rows):
             return self._compute(number)
         database.close_round(number)
         trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
         return Step(Phase.CLOSED, f"round {number}: {self._tally(rows)}" + (f" ({trouble})" if trouble else ""))
+
+    def _wants_more(self, number: int, rows: list[PickRow]) -> bool:
+        """Whether the round has places left: those of vetoed picks are filled again."""
+        search = self.campaign.settings.search
+        kept = sum(row.pick.state is not PickState.VETOED for row in rows)
+        if kept >= search.batch or self._exhausted(number):
+            return False
+        return number < search.rounds or bool(self.people.pins())
 
     def _open_round(self, number: int) -> Step:
         predictions = self._predict(number)
@@ -132,6 +146,12 @@ class Driver:
         predictions = self._predict(number)
         before = database.picks()
         beliefs = self._beliefs(number, predictions)
+        pinned = next(iter(self.people.pins()), None)
+        if pinned is not None and beliefs is not None and not beliefs.usable(self.conditions.quantities)[pinned]:
+            note = "the surrogate predicts nothing finite for it"
+            with database.transaction():
+                self.people.overrides.settle(OverrideKind.PIN, pool.ids[pinned], OverrideState.VOID, note)
+            return Step(Phase.PICKED, f"round {number}: {pool.ids[pinned]} is pinned, but {note}")
         try:
             decision = self.decider.ask(
                 number,
@@ -139,8 +159,9 @@ class Driver:
                 beliefs=beliefs,
                 embedding=predictions.embedding,
                 eligible=self.knowledge.eligible,
-                taken={row.pick.candidate_index for row in before},
+                taken={row.pick.candidate_index for row in before} | self.people.vetoed(),
                 cost=self.knowledge.costs,
+                pinned=pinned,
             )
         except PoolExhaustedError:
             if slot == 0:
@@ -158,15 +179,24 @@ class Driver:
             trial_number=decision.trial_number,
             predictions={} if beliefs is None else beliefs.at(decision.index),
             score=decision.score,
+            state=PickState.PROPOSED if self.people.asked else PickState.PENDING,
         )
+        pin = self.people.pin_of(pick.candidate_id) if decision.pinned else None
+        why = dossier(self.knowledge, self.conditions, pick, decision, predictions, pin)
         with database.transaction():
             database.add_pick(PickRow(pick, 0, spec.key, crystal))
-            self.requests.add(number, spec)
-        return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}")
+            database.add_dossier(pick.candidate_id, why)
+            if pin is not None:
+                note = f"round {number}, pick {slot}"
+                self.people.overrides.settle(OverrideKind.PIN, pick.candidate_id, OverrideState.HONOURED, note)
+            if not self.people.asked:
+                self.requests.add(number, spec)
+        words = " (pinned)" if pin is not None else ""
+        return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}{words}")
 
     def _beliefs(self, number: int, predictions: PoolPredictions) -> Beliefs | None:
         if self._believed is None or self._believed[0] != number:
-            self._believed = (number, self.knowledge.beliefs(predictions))
+            self._believed = (number, self.knowledge.beliefs(predictions, before_round=number))
         return self._believed[1]
 
     def _compute(self, number: int) -> Step:
@@ -174,7 +204,9 @@ class Driver:
         moved = [self._climb(row) for row in self.campaign.database.picks(number)]
         rows = self.campaign.database.picks(number)
         pending = sum(row.pick.state is PickState.PENDING for row in rows)
-        message = f"round {number}: {len(rows) - pending} done, {pending} computing"
+        proposed = sum(row.pick.state is PickState.PROPOSED for row in rows)
+        message = f"round {number}: {len(rows) - pending - proposed} done, {pending} computing"
+        message += f", {proposed} waiting for approval" if proposed else ""
         if self.manager.trouble:
             message += f" ({self.manager.trouble})"
         return Step(Phase.COMPUTING, message, waiting=not any(moved))
@@ -213,7 +245,8 @@ class Driver:
         return values_of(row.structure, row.pick.labels, hull, name=row.pick.candidate_id)
 
     def _finish(self, rounds: int, reason: str) -> Step:
-        self._predict(rounds)  # the last results train a last model, which ranks what is left
+        last = self._predict(rounds)  # the last results train a last model, which ranks what is left
+        self.people.judge(self.conditions, lambda: self._beliefs(rounds, last))
         with self.campaign.database.transaction():
             self.campaign.database.set_meta({"state": "finished", "finished": now(), "stopped_because": reason})
         trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
@@ -221,8 +254,10 @@ class Driver:
 
     @staticmethod
     def _tally(rows: list[PickRow]) -> str:
-        computed = sum(row.pick.state is PickState.COMPUTED for row in rows)
-        return f"{computed} computed, {len(rows) - computed} failed"
+        states = [row.pick.state for row in rows]
+        vetoed = states.count(PickState.VETOED)
+        words = f"{states.count(PickState.COMPUTED)} computed, {states.count(PickState.FAILED)} failed"
+        return words + (f", {vetoed} vetoed" if vetoed else "")
 
 
 @contextmanager

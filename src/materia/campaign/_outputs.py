@@ -64,7 +64,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
 
     for row in campaign.database.picks():
         pick = row.pick
-        if pick.state is PickState.PENDING:
+        if pick.state.open or pick.state is PickState.VETOED:
             continue
         add(
             pick.candidate_id,

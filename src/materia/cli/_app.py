@@ -7,7 +7,7 @@ import sys
 import typer
 
 from materia._version import __version__
-from materia.cli import campaign, data, machine, surrogate
+from materia.cli import campaign, data, machine, people, surrogate
 from materia.cli._output import NOT_YET, fail
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 campaign.register(app)
+people.register(app)
 machine.register(app)
 surrogate.register(app)
 app.add_typer(data.app, name="data")

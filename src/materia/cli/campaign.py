@@ -118,13 +118,32 @@ def status(folder: Folder, json: Json = False) -> None:
     out.print(f"[bold]{record.name}[/bold]  {record.state}  ({record.pool.get('n', 0)} candidates in the pool)")
     for found in record.rounds:
         states = [pick.state.value for pick in found.picks]
-        counts = ", ".join(f"{states.count(s)} {s}" for s in ("computed", "failed", "pending") if s in states)
+        known = ("computed", "failed", "vetoed", "pending", "proposed")
+        counts = ", ".join(f"{states.count(s)} {s}" for s in known if s in states)
         out.print(f"  round {found.number}: {found.state}; {counts or 'no picks yet'}")
     running = [job for job in record.jobs if job.outcome is None]
     for job in running:
         out.print(f"  [dim]{job.state:>10}[/dim]  {job.name}")
     if trouble:
         out.print(f"[red]no driver job comes any more:[/red] {trouble}")
+    _print_people(record)
+
+
+def _print_people(record: CampaignRecord) -> None:
+    from materia.report import overrides_summary, told
+
+    out, found = console(), overrides_summary(record)
+    if found["approval"]["waiting"]:
+        out.print(f"  waiting for approval: {', '.join(found['approval']['waiting'])}", markup=False)
+    for o in [*found["open"], *found["vetoes"]]:
+        seen = "" if o["state"] != "waiting" else " (the driver has not seen it yet)"
+        cancelled = f" (cancelled in round {o['cancelled']['round']})" if o.get("cancelled") else ""
+        out.print(f"  {o['kind']} {o['candidate_id']} by {o['who']}: {o['why']}{seen}{cancelled}", markup=False)
+    for o in found["void"]:
+        out.print(f"  {o['kind']} {o['candidate_id']} by {o['who']} came to nothing: {o['note']}", markup=False)
+    if found["pins"]["picks"]:
+        out.print(f"  pinned by people: {told(found['pins'])}", markup=False)
+        out.print(f"  by the strategy:  {told(found['strategy'])}", markup=False)
 
 
 def report(folder: Folder, json: Json = False) -> None:
@@ -153,7 +172,7 @@ def init(
 
 def _summary(record: CampaignRecord) -> dict[str, Any]:
     from materia.record import to_json
-    from materia.report import totals
+    from materia.report import overrides_summary, totals
 
     return {
         "name": record.name,
@@ -163,6 +182,7 @@ def _summary(record: CampaignRecord) -> dict[str, Any]:
         "cost": totals(record),
         "rounds": to_json(record.rounds),
         "ranking": record.ranking,
+        "overrides": {"decided": to_json(record.overrides), **overrides_summary(record)},
         "report": str(record.folder / "report" / "index.html"),
     }
 

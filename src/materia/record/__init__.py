@@ -2,6 +2,19 @@
 
 from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord
 from materia.record._load import attempt_from_row, load_campaign, pick_from_row
+from materia.record._overrides import (
+    INBOX,
+    SELECT_OVERRIDES,
+    Decision,
+    Override,
+    OverrideKind,
+    OverrideState,
+    decision_file,
+    opened,
+    override_from_row,
+    waiting_decisions,
+    withdrawal_note,
+)
 from materia.record._redact import redacted
 from materia.record._values import (
     Candidate,
@@ -17,21 +30,32 @@ from materia.record._values import (
 )
 
 __all__ = [
+    "INBOX",
+    "SELECT_OVERRIDES",
     "AttemptRecord",
     "CampaignRecord",
     "Candidate",
+    "Decision",
     "JobRecord",
     "JobSpec",
     "Label",
     "Outcome",
     "OutcomeKind",
+    "Override",
+    "OverrideKind",
+    "OverrideState",
     "Pick",
     "PickState",
     "Resources",
     "Round",
     "attempt_from_row",
+    "decision_file",
     "load_campaign",
+    "opened",
+    "override_from_row",
     "pick_from_row",
     "redacted",
     "to_json",
+    "waiting_decisions",
+    "withdrawal_note",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from materia.record._overrides import Override
 from materia.record._values import Outcome, OutcomeKind, Resources, Round
 
 
@@ -75,6 +76,8 @@ class CampaignRecord:
         ranking: rows of ``ranking.json``, best first.
         models: the card of each round's surrogate, in round order.
         dataset: training data at the start: ``name``, ``digest``, ``n``, ``card``.
+        overrides: what people decided, in order, with what became of it.
+        dossiers: candidate id -> why it was picked (see ``campaign``'s dossier), for every pick that has one.
     """
 
     folder: Path
@@ -88,3 +91,5 @@ class CampaignRecord:
     ranking: list[dict[str, Any]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
     dataset: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    dossiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

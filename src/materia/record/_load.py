@@ -12,6 +12,7 @@ import yaml
 
 from materia.errors import CampaignError
 from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord
+from materia.record._overrides import load_overrides
 from materia.record._values import Label, Outcome, OutcomeKind, Pick, PickState, Resources, Round
 
 
@@ -40,6 +41,8 @@ def load_campaign(folder: str | Path) -> CampaignRecord:
             ranking=_json(folder / "ranking.json", []),
             models=_models(folder / "models"),
             dataset=meta.get("dataset", {}),
+            overrides=load_overrides(connection, folder),
+            dossiers=_dossiers(connection),
         )
     except sqlite3.DatabaseError as error:
         raise CampaignError(f"the campaign's database cannot be read: {error}", where=database) from error
@@ -114,6 +117,14 @@ def _outcome(text: str | None) -> Outcome | None:
         return None
     fields = json.loads(text)
     return Outcome(**{**fields, "kind": OutcomeKind(fields["kind"])})
+
+
+def _dossiers(connection: sqlite3.Connection) -> dict[str, Any]:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dossiers'").fetchone()
+    if found is None:  # folders of older versions have none
+        return {}
+    rows = connection.execute("SELECT candidate_id, content FROM dossiers ORDER BY rowid")
+    return {name: json.loads(content) for name, content in rows}
 
 
 def _models(folder: Path) -> list[dict[str, Any]]:

@@ -139,9 +139,16 @@ class Outcome:
 class PickState(StrEnum):
     """Where a pick stands on its way through the ladder."""
 
+    PROPOSED = "proposed"  # waits for a person's approval; nothing is submitted
     PENDING = "pending"
     COMPUTED = "computed"
     FAILED = "failed"
+    VETOED = "vetoed"  # a person took it back before its calculations had ended; says nothing about the material
+
+    @property
+    def open(self) -> bool:
+        """Whether it still can become something else."""
+        return self in (PickState.PROPOSED, PickState.PENDING)
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ class Pick:
         predictions: quantity -> {"mean", "std"} at the time of the pick.
         score: parts of the acquisition value, by name; ``total`` is what was compared.
         state: where it stands.
-        reason: why it failed, if it did.
+        reason: why it failed or was vetoed, if it was.
         labels: what was computed.
     """
 

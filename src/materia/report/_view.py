@@ -15,8 +15,10 @@ from materia.report import _costs as costs
 from materia.report import _facts as facts
 from materia.report import _figures as figures
 from materia.report import _words as words
+from materia.report._people import people_section
 from materia.report._plot import round_colour
 from materia.report._structures import scene
+from materia.report._why import why
 
 _MOST_HEROES = 6
 FORMATION = "formation_energy_per_atom"
@@ -51,6 +53,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "n_hits": sum(r["hit"] for r in computed),
         "n_computed": len(computed),
         "rounds": _rounds(record),
+        "people": people_section(record),
         "figure_plane": figures.objective_plane(record),
         "figure_pool": _pool_map(record),
         "figure_rounds": figures.rounds_figure(record),
@@ -247,7 +250,9 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                     "hit": bool(row and row["hit"]),
                     "changes": changes,
                     "score": [(words.score_part(k), words.number(v)) for k, v in p.score.items()],
-                    "reason": words.reason(p.reason),
+                    "reason": p.reason if p.state is PickState.VETOED else words.reason(p.reason),
+                    "pinned": bool((record.dossiers.get(p.candidate_id) or {}).get("pin")),
+                    "why": why(record.dossiers.get(p.candidate_id)),
                 }
             )
         found.append(

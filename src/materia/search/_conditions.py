@@ -115,6 +115,18 @@ class Conditions:
             total = total + column
         return np.exp(total)
 
+    def chances(self, predictions: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """Quantity -> probability that one candidate meets all conditions on it.
+
+        Args:
+            predictions: quantity -> {"mean", "std"}; conditions on what is not predicted are left out.
+        """
+        return {
+            q: float(np.exp(log_interval(np.array([p["mean"]]), np.array([p["std"]]), low, high, _floor(q))[0]))
+            for q, (low, high) in self.intervals.items()
+            if (p := predictions.get(q)) is not None
+        }
+
     def expected_losses(self, beliefs: Beliefs) -> dict[str, Floats]:
         """Objective's quantity -> (n,) expected loss in its unit (unweighted)."""
         return {o.quantity: expected_loss(o, *beliefs.column(o.quantity)) for o in self.objectives}

@@ -35,6 +35,9 @@ class Decision:
         score: factors of the acquisition value; ``total`` is their product.
         acquisition: name of the acquisition that chose it.
         funnel: candidates left after each test before this choice (``pool``, ``eligible``, ``free``, ...).
+        logs: factor's name -> natural logarithm (None: impossible); they add up to that of the total.
+        rank: place by score among the free candidates; other than 1 only for a pinned one.
+        pinned: a person wanted it.
     """
 
     index: int
@@ -46,6 +49,9 @@ class Decision:
     score: Mapping[str, float]
     acquisition: str
     funnel: Mapping[str, int] = field(default_factory=dict)
+    logs: Mapping[str, float | None] = field(default_factory=dict)
+    rank: int = 1
+    pinned: bool = False
 
 
 class Decider:
@@ -101,6 +107,7 @@ class Decider:
         pending: AbstractSet[int] = frozenset(),
         cost: np.ndarray | None = None,
         success: np.ndarray | None = None,
+        pinned: int | None = None,
     ) -> Decision:
         """The next candidate, reserved by a running trial. Asked again for the same place, the same decision.
 
@@ -112,6 +119,7 @@ class Decider:
             pending: rows being computed outside this study.
             cost: (n,) predicted seconds.
             success: (n,) probability that the calculation ends well.
+            pinned: the row a person wants next: it is chosen, with the score it has.
 
         Raises:
             PoolExhaustedError: nothing is left to choose; no trial is created.
@@ -125,10 +133,14 @@ class Decider:
             self._given = given
         with self.sampler.reserving():
             if (before := self._decided(round_, slot)) is not None:
-                return before
-            with self.sampler.at(round_, slot, taken=taken, pending=pending):
+                trial = self._trial(before.trial_number)
+                same = before.index not in taken and (before.index if before.pinned else None) == pinned
+                if same or trial.state.is_finished():
+                    return before
+                self._orphan(trial)  # people decided otherwise since, and it was not kept
+            with self.sampler.at(round_, slot, taken=taken, pending=pending, pinned=pinned):
                 _, funnel = self.sampler.require_free(self.study)
-                trial, index = reserving_ask(self.study)
+                live, index = reserving_ask(self.study)
             key = f"{round_}/{slot}/{self.ids[index]}"
             for name, value in {
                 "candidate_id": self.ids[index],
@@ -136,9 +148,10 @@ class Decider:
                 "funnel": funnel,
                 "slot": slot,
                 "round": round_,
+                "pinned": pinned is not None,
             }.items():
-                trial.set_user_attr(name, value)
-            return _decision(self.study.get_trials(deepcopy=False)[trial.number])
+                live.set_user_attr(name, value)
+            return _decision(self.study.get_trials(deepcopy=False)[live.number])
 
     def tell(
         self, trial_number: int, values: Mapping[str, float] | None = None, *, failure: str | None = None
@@ -206,9 +219,9 @@ class Decider:
                         self._orphan(trial)
                     continue
                 self._same_pick(trial, pick)
-                if trial.state.is_finished() or pick.state is PickState.PENDING:
+                if trial.state.is_finished() or pick.state.open:
                     continue
-                if pick.state is PickState.FAILED:
+                if pick.state in (PickState.FAILED, PickState.VETOED):
                     self.tell(trial.number, failure=pick.reason or "unknown")
                 elif values is None or trial.number not in values:
                     raise SearchError(f"no values for the computed pick of trial {trial.number}")
@@ -308,4 +321,7 @@ def _decision(trial: FrozenTrial) -> Decision:
         score=dict(choice["score"]),
         acquisition=str(choice["acquisition"]),
         funnel=dict(attrs.get("funnel", {})),
+        logs=dict(choice.get("logs", {})),
+        rank=int(choice.get("rank", 1)),
+        pinned=bool(attrs.get("pinned", False)),
     )

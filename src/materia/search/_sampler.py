@@ -37,6 +37,7 @@ class _Place:
     slot: int
     taken: frozenset[int]
     pending: tuple[int, ...]
+    pinned: int | None
 
 
 class PoolSampler(BaseSampler):  # type: ignore[misc]
@@ -102,7 +103,15 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             yield
 
     @contextlib.contextmanager
-    def at(self, round_: int, slot: int, *, taken: Iterable[int] = (), pending: Iterable[int] = ()) -> Iterator[None]:
+    def at(
+        self,
+        round_: int,
+        slot: int,
+        *,
+        taken: Iterable[int] = (),
+        pending: Iterable[int] = (),
+        pinned: int | None = None,
+    ) -> Iterator[None]:
         """Within this context the next ask is for this round and slot.
 
         Trials of the same round (user attributes ``round``, ``slot``) count as pending if their slot is lower
@@ -111,10 +120,11 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
         Args:
             taken: further rows not to be chosen.
             pending: further rows that are being computed; not chosen either.
+            pinned: the row to choose, scored like any other; eligibility and cost do not stop it.
         """
         before = self._place
         waiting = tuple(sorted({int(i) for i in pending}))
-        self._place = _Place(round_, slot, frozenset(int(i) for i in taken), waiting)
+        self._place = _Place(round_, slot, frozenset(int(i) for i in taken), waiting, pinned)
         try:
             yield
         finally:
@@ -130,6 +140,8 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
         taken = set(self.exclude) | {i for _, i in self._candidates(study)}
         if self._place is not None:
             taken |= self._place.taken | set(self._place.pending)
+            if self._place.pinned is not None:
+                mask[self._place.pinned] = True
         mask[[i for i in taken if 0 <= i < self.view.n]] = False
         return mask, {**funnel, "free": int(mask.sum())}
 
@@ -170,7 +182,7 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             )
         with self.reserving():
             choice = self._choose(study, trial)
-            why = {"candidate": choice.index, "acquisition": choice.acquisition, "score": choice.score}
+            why = {"candidate": choice.index, **{k: v for k, v in vars(choice).items() if k != "index"}}
             study._storage.set_trial_user_attr(trial._trial_id, CHOICE, why)
         return choice.index
 
@@ -187,11 +199,15 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
     def _choose(self, study: Study, trial: FrozenTrial) -> Choice:
         mask, _ = self.require_free(study)
         place = self._place
+        only = None if place is None else place.pinned
+        if only is not None and not mask[only]:
+            raise SearchError(f"candidate {only} is pinned and cannot be chosen: it is taken")
         if place is None:
             acquisition = self.settings.acquisition
             rng = np.random.default_rng([self.seed, trial.number])
         else:
             explores = self.settings.explores(place.round, place.slot) and load(self.settings.acquisition).adjusted
+            explores &= only is None
             acquisition = self.settings.explorer if explores else self.settings.acquisition
             rng = np.random.default_rng([self.seed, place.round, place.slot])
         return choose(
@@ -202,6 +218,7 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             pending=self._pending(study),
             observed=self._observed(study),
             rng=rng,
+            only=only,
         )
 
     def _candidates(self, study: Study) -> list[tuple[FrozenTrial, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +24,15 @@ class Choice:
         index: its row in the pool.
         acquisition: name of the acquisition that chose it.
         score: factor's name -> value; ``total`` is their product and what was compared.
+        logs: factor's name -> natural logarithm, which add up to that of the total; None for an impossible one.
+        rank: its place by score among the free candidates, 1 for the best; other than 1 only where it was told.
     """
 
     index: int
     acquisition: str
     score: dict[str, float]
+    logs: dict[str, float | None]
+    rank: int
 
 
 def choose(
@@ -39,8 +44,9 @@ def choose(
     pending: tuple[int, ...],
     observed: Floats,
     rng: np.random.Generator,
+    only: int | None = None,
 ) -> Choice:
-    """The free candidate of greatest value.
+    """The free candidate of greatest value, or the one a person wants, scored like the others.
 
     Where several are equal (all impossible, say), the smallest expected loss and distance to the conditions
     decides, then ``rng``.
@@ -49,6 +55,7 @@ def choose(
         free: (n,) bool, at least one True.
         pending: rows chosen and not yet known.
         observed: (k, m) losses seen so far.
+        only: row of the free candidate to choose whatever its value.
     """
     method = load(acquisition)
     factors: dict[str, Floats]
@@ -65,13 +72,20 @@ def choose(
         factors |= _adjustments(view, settings, pending, free)
     total = np.sum(list(factors.values()), axis=0)
     total = np.where(free, total, -np.inf)
-    ties = np.flatnonzero(free & (total == total[free].max()))
+    ties = np.flatnonzero(free & (total == total[free].max())) if only is None else np.array([only])
     if len(ties) > 1 and method.adjusted and view.conditions is not None and view.beliefs is not None:
         miss = view.conditions.expected_miss(view.beliefs)[ties]
         ties = ties[miss == miss.min()]
     index = int(ties[rng.integers(len(ties))]) if len(ties) > 1 else int(ties[0])
     score = {name: float(np.exp(column[index])) for name, column in factors.items()}
-    return Choice(index, acquisition, {**score, "total": float(np.prod(list(score.values())))})
+    logs = {name: float(column[index]) for name, column in factors.items()}
+    return Choice(
+        index,
+        acquisition,
+        {**score, "total": float(np.prod(list(score.values())))},
+        {name: value if math.isfinite(value) else None for name, value in logs.items()},
+        rank=1 + int((total > total[index]).sum()),
+    )
 
 
 def _checked(name: str, method: Acquisition, situation: Situation) -> dict[str, Floats]:

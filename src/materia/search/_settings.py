@@ -110,6 +110,7 @@ class SearchSettings(BaseModel):
             distance in the surrogate's embedding and by shared family (prototype, chemistry).
         cost_power: 0 counts picks, 1 counts predicted seconds; in between it is a compromise.
         max_cost_s: candidates predicted to cost more than this many seconds are left out.
+        approval: ``required``: picks are proposed, and submitted only when a person approves them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,6 +123,7 @@ class SearchSettings(BaseModel):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.5
     cost_power: Annotated[float, Field(ge=0, le=1)] = 0.5
     max_cost_s: Annotated[float, Field(gt=0)] | None = None
+    approval: Literal["automatic", "required"] = "automatic"
 
     def explores(self, round_: int, slot: int) -> bool:
         """Whether this slot belongs to the explorer (an exact share over the campaign, evenly spread)."""

@@ -115,13 +115,27 @@ class Pool:
         try:
             return self._rows[candidate_id]
         except KeyError:
-            from difflib import get_close_matches
+            raise _unknown(candidate_id, self.ids) from None
 
-            near = get_close_matches(candidate_id, self.ids, n=3)
-            raise SpaceError(
-                f"the pool has no candidate {candidate_id!r}",
-                remedy=f"did you mean {', '.join(near)}?" if near else None,
-            ) from None
+    @staticmethod
+    def rows_in(folder: str | Path, candidate_ids: Sequence[str]) -> list[int]:
+        """Rows of some candidates of a saved pool, without reading its structures.
+
+        Raises:
+            SpaceError: the pool has none of that id (the nearest ids are named), or it cannot be read.
+        """
+        import polars as pl
+
+        path = Path(folder) / "pool.parquet"
+        try:
+            ids = pl.read_parquet(path, columns=["id"])["id"].to_list()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise SpaceError(f"the pool cannot be read: {type(error).__name__}: {error}", where=path) from error
+        rows = {name: i for i, name in enumerate(ids)}
+        for name in candidate_ids:
+            if name not in rows:
+                raise _unknown(name, ids)
+        return [rows[name] for name in candidate_ids]
 
     def save(self, folder: str | Path) -> None:
         """Write ``pool.parquet`` and, last, ``pool.json`` (hash, n, funnel, quarantine, settings, versions).
@@ -199,6 +213,25 @@ class Pool:
                 remedy=remedy,
             )
         return cls(candidates, found, card["funnel"], card["quarantine"], card["settings"])
+
+
+def _unknown(candidate_id: str, ids: Sequence[str]) -> SpaceError:
+    """The error for an id that is not in the pool, with the nearest that are."""
+    from difflib import get_close_matches
+
+    lowered: dict[str, str] = {}
+    for name in ids:
+        lowered.setdefault(name.lower(), name)
+    wanted = candidate_id.lower()
+    formula = wanted.partition("-")[0]
+    kin = [low for low in lowered if low.partition("-")[0] == formula]  # the whole of a large pool takes long
+    near = get_close_matches(wanted, kin, n=3, cutoff=0.0) or get_close_matches(wanted, list(lowered), n=3)
+    return SpaceError(
+        f"the pool has no candidate {candidate_id!r}",
+        remedy=f"did you mean {', '.join(lowered[low] for low in near)}?"
+        if near
+        else "see ranking.json and the report",
+    )
 
 
 def _candidate(row: Mapping[str, Any]) -> Candidate:

@@ -1,5 +1,5 @@
 """Scores over the element tables."""
 
-from materia.sustainability._supply import supply_risk, supply_risks
+from materia.sustainability._supply import SupplyPart, supply_parts, supply_risk, supply_risks
 
-__all__ = ["supply_risk", "supply_risks"]
+__all__ = ["SupplyPart", "supply_parts", "supply_risk", "supply_risks"]

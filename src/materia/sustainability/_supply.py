@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,24 @@ from numpy.typing import NDArray
 
 from materia.crystal import atomic_number
 from materia.elements import supply
+
+
+@dataclass(frozen=True)
+class SupplyPart:
+    """What one element adds to a supply risk.
+
+    Attributes:
+        element: symbol.
+        mass_fraction: of the compound.
+        production, reserves: Herfindahl-Hirschman indices, 0 to 10000.
+        contribution: to the compound's supply risk; the contributions add up to it.
+    """
+
+    element: str
+    mass_fraction: float
+    production: float
+    reserves: float
+    contribution: float
 
 
 def supply_risk(composition: Mapping[str, int]) -> float:
@@ -38,6 +57,21 @@ def supply_risks(compositions: Sequence[Mapping[str, int]]) -> NDArray[np.float6
     risks = np.array([_element(s)[1] for s in symbols])
     weighted: NDArray[np.float64] = masses @ risks / masses.sum(axis=1)
     return weighted
+
+
+def supply_parts(composition: Mapping[str, int]) -> list[SupplyPart]:
+    """The supply risk element by element, in order of contribution, greatest first.
+
+    Raises:
+        ElementError: as :func:`supply_risk`.
+    """
+    whole = sum(n * _element(s)[0] for s, n in composition.items())
+    parts = []
+    for symbol, n in composition.items():
+        mass, risk = _element(symbol)
+        index, fraction = supply(symbol), n * mass / whole
+        parts.append(SupplyPart(symbol, fraction, index.production, index.reserves, fraction * risk))
+    return sorted(parts, key=lambda part: (-part.contribution, part.element))
 
 
 @cache

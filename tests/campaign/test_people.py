@@ -1,0 +1,289 @@
+"""People in the loop: pins, vetoes and approvals through the real driver, whose calculations are done already."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+import materia
+from instant_campaign import Instant, instant
+from materia.campaign import load_settings
+from materia.campaign._loop import open_driver
+from materia.compute.launcher import process_identity
+from materia.errors import CampaignError, MateriaError, PoolExhaustedError, SpaceError
+from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState
+from materia.report import overrides_summary
+
+pytestmark = pytest.mark.gpaw
+PINNED, VETOED = "InSb-rocksalt", "ZnSe-zincblende"  # the strategy would never take the one, and takes the other first
+
+ENERGY = [{"quantity": "energy_per_atom", "goal": "minimize"}]
+AT_RANDOM = {"acquisition": "random", "exploration": 0, "rounds": 1}
+
+
+def picks(record: CampaignRecord, number: int) -> list[Pick]:
+    return list(record.rounds[number].picks)
+
+
+def names(record: CampaignRecord) -> list[str]:
+    return [p.candidate_id for r in record.rounds for p in r.picks]
+
+
+def became(record: CampaignRecord, kind: OverrideKind) -> dict[str, OverrideState]:
+    return {o.candidate_id: o.state for o in record.overrides if o.kind is kind}
+
+
+def started(campaign: Instant) -> Instant:
+    campaign.steps(1)
+    return campaign
+
+
+def test_a_pinned_candidate_is_picked_next_and_the_study_knows(tmp_path: Path) -> None:
+    plain = instant(tmp_path / "plain").finish()
+    assert PINNED not in names(plain)
+    campaign = started(instant(tmp_path / "pinned"))
+    decision = materia.pin(campaign.folder, [PINNED, "InAs-rocksalt"], why="we can grow it", who="Ada")
+    assert (decision.who, decision.why, decision.candidates) == ("Ada", "we can grow it", (PINNED, "InAs-rocksalt"))
+    assert became(campaign.record, OverrideKind.PIN)[PINNED] is OverrideState.WAITING
+    record = campaign.finish()
+    assert [p.candidate_id for p in picks(record, 0)][:2] == [PINNED, "InAs-rocksalt"]
+    assert [len(r.picks) for r in record.rounds] == [3, 3], "pins count in the batch"
+    assert became(record, OverrideKind.PIN) == dict.fromkeys([PINNED, "InAs-rocksalt"], OverrideState.HONOURED)
+    dossier = record.dossiers[PINNED]
+    assert dossier["chosen_by"] == "pin"
+    assert dossier["pin"]["who"] == "Ada"
+    assert dossier["rank"] > 1, "the strategy's own opinion of it is kept"
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(campaign.folder / "optuna.journal"))
+    )
+    trials = optuna.load_study(study_name="instant", storage=storage).trials
+    pinned = [t for t in trials if t.user_attrs["pinned"]]
+    assert [t.user_attrs["candidate_id"] for t in pinned] == [PINNED, "InAs-rocksalt"]
+    assert all(t.state is optuna.trial.TrialState.COMPLETE for t in pinned)
+    assert pinned[0].user_attrs["values"]["gap_pbe"] == campaign.gaps[PINNED]
+
+
+def test_a_vetoed_candidate_is_never_picked_and_its_prediction_is_kept(tmp_path: Path) -> None:
+    assert VETOED in names(instant(tmp_path / "plain").finish())
+    campaign = started(instant(tmp_path / "vetoed"))
+    materia.veto(campaign.folder, VETOED, why="no zinc in this chamber")
+    record = campaign.finish()
+    assert VETOED not in names(record)
+    assert all(not job.name.startswith(VETOED) for job in record.jobs)
+    (override,) = record.overrides
+    assert (override.state, override.who) == (OverrideState.STANDING, getpass.getuser())
+    assert override.round == 0
+    assert override.predictions["gap_pbe"]["std"] == pytest.approx(0.6)
+    assert 0 < override.probability < 1
+    assert overrides_summary(record)["vetoes"][0]["cancelled"] is None
+
+
+def test_a_veto_before_submission_takes_the_pick_back_and_its_place_is_filled(tmp_path: Path) -> None:
+    plain = instant(tmp_path / "plain").finish()
+    campaign = instant(tmp_path / "vetoed")
+    campaign.steps(4)
+    target = picks(campaign.record, 0)[1]
+    assert target.state is PickState.PENDING
+    materia.veto(campaign.folder, target.candidate_id, why="toxic", who="Ada")
+    record = campaign.finish()
+    states = [(p.slot, p.state.value) for p in picks(record, 0)]
+    assert states == [(0, "computed"), (1, "vetoed"), (2, "computed"), (3, "computed")]
+    taken_back = picks(record, 0)[1]
+    assert taken_back.reason == "vetoed by Ada: toxic"
+    assert taken_back.predictions == target.predictions
+    assert not taken_back.labels
+    jobs = [j for j in record.jobs if j.name.startswith(f"{target.candidate_id}/")]
+    assert [j.attempts for j in jobs] == [0], "it was submitted"
+    assert target.candidate_id not in {r["candidate_id"] for r in record.ranking}, "it is no failure of the material"
+    assert names(plain)[:3] == names(record)[:3], "the others of the round stay"
+    assert overrides_summary(record)["vetoes"][0]["cancelled"] == {"round": 0, "slot": 1}
+    with pytest.raises(CampaignError, match="finished"):
+        materia.veto(campaign.folder, "InAs-rocksalt", why="late")
+
+
+def test_a_running_calculation_is_cancelled(tmp_path: Path) -> None:
+    """With a real job: the first pick's results are not in the store."""
+    first = names(instant(tmp_path / "plain").finish())[0]
+    campaign = instant(tmp_path / "real", missing=(first,))
+    with open_driver(campaign.file, campaign.folder) as driver:
+        for _ in range(5):
+            driver.step()
+        attempt = next((campaign.folder / "jobs").glob("*/1"))
+        deadline = time.monotonic() + 60
+        while not (attempt / "claim.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        claim = json.loads((attempt / "claim.json").read_text())
+        materia.veto(campaign.folder, first, why="the furnace is broken", who="Ada")
+        driver.step()
+        assert picks(campaign.record, 0)[0].state is PickState.VETOED
+        while process_identity(claim["pid"]) == claim["identity"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process_identity(claim["pid"]) != claim["identity"], "its process went on"
+        assert not (attempt / "result.json").exists()
+    record = campaign.finish()
+    (job,) = [j for j in record.jobs if j.name.startswith(f"{first}/")]
+    assert job.outcome is not None
+    assert job.outcome.kind.value == "cancelled"
+    assert [p.state.value for p in picks(record, 0)] == ["vetoed", "computed", "computed", "computed"]
+
+
+def test_a_veto_that_comes_too_late_says_so(tmp_path: Path) -> None:
+    campaign = instant(tmp_path, ladder={"recipes": ["relax"]}, objectives=ENERGY, surrogate=None, search=AT_RANDOM)
+    campaign.steps(4)
+    target = picks(campaign.record, 0)[1]
+    with open_driver(campaign.file, campaign.folder) as driver:
+        materia.veto(campaign.folder, target.candidate_id, why="x")
+        driver.manager.advance()  # the results are in the ledger before the driver looks into the inbox
+        driver.step()
+    (override,) = campaign.record.overrides
+    assert (override.state, override.note) == (OverrideState.VOID, "its calculations had ended")
+    assert picks(campaign.record, 0)[1].state is PickState.COMPUTED, "an answer that is there was thrown away"
+
+
+def test_nothing_is_submitted_without_the_approval_that_is_asked_for(tmp_path: Path) -> None:
+    campaign = instant(tmp_path, search={"rounds": 1, "batch": 3, "approval": "required"})
+    assert "3 waiting for approval" in campaign.until("waiting for approval").message
+    record = campaign.record
+    assert [p.state.value for p in picks(record, 0)] == ["proposed"] * 3
+    assert not record.jobs
+    first, second, third = names(record)
+    with pytest.raises(CampaignError, match=f"(?s)is not proposed.*proposed now: {first}"):
+        materia.approve(campaign.folder, PINNED, why="x")
+    materia.approve(campaign.folder, [first, third], why="group meeting")
+    materia.veto(campaign.folder, second, why="group meeting")
+    campaign.until("1 waiting for approval")
+    record = campaign.record
+    assert [p.state.value for p in picks(record, 0)][:3] != ["proposed"] * 3
+    submitted = {j.name.partition("/")[0] for j in record.jobs}
+    assert submitted == {first, third}
+    fourth = names(record)[3]
+    assert overrides_summary(record)["approval"] == {"required": True, "approved": 2, "waiting": [fourth]}
+    materia.approve(campaign.folder, fourth, why="group meeting")
+    record = campaign.finish()
+    assert [p.state.value for p in picks(record, 0)] == ["computed", "vetoed", "computed", "computed"]
+
+
+def test_approval_in_a_campaign_that_needs_none_is_an_error(tmp_path: Path) -> None:
+    campaign = started(instant(tmp_path))
+    with pytest.raises(CampaignError, match=r"(?s)without approval.*approval: required"):
+        materia.approve(campaign.folder, PINNED, why="x")
+    assert load_settings(campaign.file).search.approval == "automatic"
+
+
+def test_what_is_withdrawn_in_time_never_was(tmp_path: Path) -> None:
+    plain = instant(tmp_path / "plain").finish()
+    campaign = started(instant(tmp_path / "changed"))
+    materia.pin(campaign.folder, PINNED, why="perhaps")
+    materia.veto(campaign.folder, VETOED, why="perhaps")
+    with pytest.raises(CampaignError, match="has its pin already"):
+        materia.pin(campaign.folder, PINNED, why="again")
+    with pytest.raises(CampaignError, match="is vetoed by"):
+        materia.pin(campaign.folder, VETOED, why="against the veto")
+    materia.pin(campaign.folder, PINNED, why="no", undo=True)
+    assert became(campaign.record, OverrideKind.PIN) == {PINNED: OverrideState.WITHDRAWN}
+    materia.veto(campaign.folder, VETOED, why="no", undo=True)
+    with pytest.raises(CampaignError, match="no veto to withdraw; its last one is withdrawn"):
+        materia.veto(campaign.folder, VETOED, why="no", undo=True)
+    record = campaign.finish()
+    assert names(record) == names(plain)
+    assert {o.state for o in record.overrides} == {OverrideState.WITHDRAWN}
+
+
+def test_a_withdrawal_whose_clock_is_behind_still_finds_what_it_withdraws(tmp_path: Path) -> None:
+    campaign = started(instant(tmp_path))
+    materia.veto(campaign.folder, VETOED, why="perhaps")
+    undo = materia.veto(campaign.folder, VETOED, why="no", undo=True)
+    path = campaign.folder / "overrides" / f"{undo.id}.json"
+    early = {**json.loads(path.read_text()), "id": "19990101T000000.000000Z-000000000000"}
+    path.unlink()
+    (path.parent / f"{early['id']}.json").write_text(json.dumps(early))
+    assert became(campaign.record, OverrideKind.VETO) == {VETOED: OverrideState.WITHDRAWN}
+    campaign.steps(1)
+    assert became(campaign.record, OverrideKind.VETO) == {VETOED: OverrideState.WITHDRAWN}
+
+
+def test_a_pin_after_the_last_batch_gets_a_round_of_its_own(tmp_path: Path) -> None:
+    campaign = instant(tmp_path, search={"rounds": 1, "batch": 2})
+    campaign.until("pick 1")
+    materia.pin(campaign.folder, [PINNED, "InAs-rocksalt", "GaSb-rocksalt"], why="before we stop")
+    record = campaign.finish()
+    assert [[p.candidate_id for p in r.picks] for r in record.rounds[1:]] == [
+        [PINNED, "InAs-rocksalt"],
+        ["GaSb-rocksalt"],
+    ]
+    assert all(p.state is PickState.COMPUTED for r in record.rounds for p in r.picks)
+
+
+def test_a_veto_prevails_over_a_pin(tmp_path: Path) -> None:
+    campaign = started(instant(tmp_path))
+    materia.pin(campaign.folder, PINNED, why="we can grow it", who="Ada")
+    materia.veto(campaign.folder, PINNED, why="not here", who="Grace")
+    assert PINNED not in names(campaign.finish())
+
+
+def test_dear_candidates_can_be_pinned_and_impossible_ones_come_to_nothing(tmp_path: Path) -> None:
+    objectives = [{"quantity": "formation_energy_per_atom", "goal": "minimize"}]
+    campaign = started(instant(tmp_path, surrogate=None, objectives=objectives, search=AT_RANDOM))
+    materia.pin(campaign.folder, PINNED, why="no elemental references at this level")
+    with pytest.raises(PoolExhaustedError, match="eligible 0"):
+        campaign.steps(1)
+    (override,) = campaign.record.overrides
+    assert (override.state, "cannot be known" in override.note) == (OverrideState.VOID, True)
+    limit = float(np.median(np.load(campaign.folder / "pool" / "costs.npy")))
+    dear = started(instant(tmp_path / "dear", search={"max_cost_s": limit}))
+    materia.pin(dear.folder, PINNED, why="worth it")
+    record = dear.finish()
+    assert record.dossiers[PINNED]["cost_s"] > limit
+    assert all(record.dossiers[name]["cost_s"] <= limit for name in names(record) if name != PINNED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "arguments"),
+    [
+        (SpaceError, "did you mean InSb-rocksalt", {"candidates": "InSb-rocksal", "why": "x"}),
+        (SpaceError, "did you mean InSb-rocksalt", {"candidates": "insb-ROCKSALT", "why": "x"}),
+        (CampaignError, "needs a reason", {"candidates": PINNED, "why": "  "}),
+        (CampaignError, "needs a name", {"candidates": PINNED, "why": "x", "who": "\x1b[31m"}),
+        (CampaignError, "no candidate to pin", {"candidates": [], "why": "x"}),
+        (CampaignError, "no pin to withdraw", {"candidates": PINNED, "why": "x", "undo": True}),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_leaves_nothing(
+    tmp_path: Path, kind: type[MateriaError], words: str, arguments: dict[str, object]
+) -> None:
+    campaign = started(instant(tmp_path))
+    with pytest.raises(kind, match=words):
+        materia.pin(campaign.folder, **arguments)  # type: ignore[arg-type]
+    assert not (campaign.folder / "overrides").exists()
+
+
+def test_a_damaged_decision_stops_the_driver_with_its_name(tmp_path: Path) -> None:
+    campaign = started(instant(tmp_path))
+    path = campaign.folder / "overrides" / "20260101T000000.000000Z-000000000000.json"
+    path.parent.mkdir()
+    path.write_text('{"version": 1, "kind": "ve')
+    with pytest.raises(CampaignError, match="cannot be read") as caught:
+        campaign.steps(1)
+    assert path.name in str(caught.value)
+    path.rename(tmp_path / "aside")
+    campaign.steps(1)
+
+
+def test_pins_are_held_against_the_strategy(tmp_path: Path) -> None:
+    campaign = started(instant(tmp_path))
+    materia.pin(campaign.folder, [PINNED, "InAs-rocksalt"], why="bet")
+    record = campaign.finish()
+    found = overrides_summary(record)
+    hits = {r["candidate_id"] for r in record.ranking if r["hit"]}
+    assert found["pins"]["candidates"] == [PINNED, "InAs-rocksalt"]
+    for account, expected in (("pins", names(record)[:2]), ("strategy", names(record)[2:])):
+        assert found[account]["computed"] == len(expected)
+        assert found[account]["hits"] == len(hits & set(expected))
+        rate = len(hits & set(expected)) / len(expected)
+        assert found[account]["hit_rate_low"] <= rate <= found[account]["hit_rate_high"]
