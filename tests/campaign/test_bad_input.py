@@ -82,6 +82,18 @@ def test_no_gpaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gpaw
+def test_ranks_without_mpi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from materia.simulation.engines import gpaw
+
+    if not engine("gpaw").capabilities().available:
+        pytest.skip("GPAW is not installed")
+    monkeypatch.setattr(gpaw, "_libraries", lambda: {"mpi": ""})
+    compute = {"ranks": 4, "mpi": {"launch": ["mpiexec", "-n", "{ranks}"]}}
+    error = refused(tmp_path, EngineError, "built without MPI, and jobs are to run on 4 ranks", compute=compute)
+    assert "compute.ranks" in str(error)
+
+
+@pytest.mark.gpaw
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission(tmp_path: Path) -> None:
     campaign = tiny(tmp_path / "campaign")

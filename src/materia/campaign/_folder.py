@@ -67,13 +67,19 @@ def check_engine(settings: CampaignSettings) -> None:
     """Before anything is written: can the campaign's calculations run at all?
 
     Raises:
-        EngineError: the engine of its level is not installed.
+        EngineError: the engine of its level is not installed, or it has no MPI and is to run on several ranks.
     """
     program = engine(level(settings.ladder.level).engine)
     capabilities = program.capabilities()
     if not capabilities.available:
         raise EngineError(
             f"{capabilities.missing}: the level {settings.ladder.level!r} needs it", remedy=capabilities.remedy
+        )
+    if settings.compute.ranks > 1 and not capabilities.features.get("mpi"):
+        raise EngineError(
+            f"{program.name} was built without MPI, and jobs are to run on {settings.compute.ranks} ranks",
+            where="compute.ranks",
+            remedy="build it with the MPI of the machine that computes (docs/installation.md), or leave ranks at 1",
         )
 
 

@@ -17,7 +17,8 @@ from materia.stability import References
 def rung_job(campaign: Campaign, level: Level, candidate_id: str, rung: int, structure: Crystal) -> JobSpec:
     """The job of one rung."""
     recipe = campaign.settings.ladder.recipes[rung]
-    return make_job(recipe, structure, level, name=f"{candidate_id}/{recipe}")
+    ranks = campaign.settings.compute.ranks
+    return make_job(recipe, structure, level, name=f"{candidate_id}/{recipe}", ranks=ranks)
 
 
 def structure_after(structure: Crystal, outcome: Outcome) -> Crystal:

@@ -52,10 +52,11 @@ def write_attempt(ticket: Ticket, spec: JobSpec, command: Sequence[str]) -> None
     """Publish the attempt folder, whole; one that is already there is left alone.
 
     ``job.json`` is the payload with ``key`` and ``attempt`` beside its own entries; the program copies both
-    into ``result.json``. The thread counts of the usual libraries are set to the cores asked for. A program that
-    keeps checkpoints finds those of the attempt before in the folder ``MATERIA_PREVIOUS_ATTEMPT``.
+    into ``result.json``. The thread counts of the usual libraries are set to the cores of a rank; ``MATERIA_RANKS``
+    says how many ranks there are to be. A program that keeps checkpoints finds those of the attempt before in the
+    folder ``MATERIA_PREVIOUS_ATTEMPT``.
     """
-    threads = str(ticket.resources.cores)
+    threads = str(ticket.resources.threads)
     earlier = [path for path in ticket.folder.parent.glob("[0-9]*") if int(path.name) < ticket.attempt]
     previous = str(max(earlier, key=lambda path: int(path.name))) if earlier else ""
     task = {
@@ -69,6 +70,7 @@ def write_attempt(ticket: Ticket, spec: JobSpec, command: Sequence[str]) -> None
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
+            "MATERIA_RANKS": str(ticket.resources.ranks),
             "MATERIA_JOB_KEY": ticket.key,
             "MATERIA_ATTEMPT": str(ticket.attempt),
             "MATERIA_PREVIOUS_ATTEMPT": previous,

@@ -158,8 +158,9 @@ class Backend(Protocol):
         """Which waiting jobs to submit now, as groups of indices; each group becomes a task."""
         ...
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """``argv`` as it is to run there (``python`` replaced by the interpreter of that place)."""
+    def command(self, argv: Sequence[str], resources: Resources | None = None) -> list[str]:
+        """``argv`` as it is to run there: ``python`` replaced by the interpreter of that place, and several ranks under
+        what launches them."""
         ...
 
     def submit(self, task: Task) -> Submission:

@@ -15,6 +15,7 @@ import psutil
 from materia.compute import _attempt, _files, launcher
 from materia.compute._accounting import Energy, Node
 from materia.compute._backend import Phase, Status, Submission, Task, Ticket, Verdict
+from materia.compute._mpi import Mpi, misfit
 from materia.compute._retries import Limits
 from materia.errors import ConfigError
 from materia.record import OutcomeKind, Resources
@@ -34,12 +35,19 @@ class LocalBackend:
         cores: cores to use; all that this process may run on by default.
         memory_mb: memory to use; all of the machine's by default.
         energy: the machine's power, and factors from kWh on.
+        mpi: what starts jobs of several ranks; without it they are refused.
 
     Raises:
         ConfigError: less than one core.
     """
 
-    def __init__(self, cores: int | None = None, memory_mb: int | None = None, energy: Energy | None = None) -> None:
+    def __init__(
+        self,
+        cores: int | None = None,
+        memory_mb: int | None = None,
+        energy: Energy | None = None,
+        mpi: Mpi | None = None,
+    ) -> None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.name = "local"
         self.poll_interval_s = 0.1
@@ -51,6 +59,7 @@ class LocalBackend:
         self._node = Node(f"local {launcher.host()}", os.cpu_count(), machine_mb, energy=energy or Energy())
         if self.cores < 1:
             raise ConfigError(f"cores is {self.cores}", remedy="give the local backend at least one core")
+        self.mpi = mpi
         self._started: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 
     def limits(self) -> Limits:
@@ -64,11 +73,13 @@ class LocalBackend:
         return {"cores": ticket.resources.cores, "memory_mb": ticket.resources.memory_mb}
 
     def refusal(self, resources: Resources) -> str:
+        if resources.ranks > 1 and self.mpi is None:
+            return f"it asks for {resources.ranks} ranks, and compute.mpi does not say what starts them here"
         if resources.cores > self.cores:
             return f"it asks for {resources.cores} cores, the local backend has {self.cores}"
         if resources.memory_mb > self.memory_mb:
             return f"it asks for {resources.memory_mb} MB, the local backend has {self.memory_mb} MB"
-        return ""
+        return misfit(resources)
 
     def plan(self, waiting: Sequence[Resources], active: Sequence[Resources]) -> list[list[int]]:
         """First come, first served, one job per task; nothing overtakes a job that waits for room."""
@@ -82,8 +93,9 @@ class LocalBackend:
             groups.append([index])
         return groups
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        return [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
+    def command(self, argv: Sequence[str], resources: Resources | None = None) -> list[str]:
+        program = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
+        return program if self.mpi is None else self.mpi.command(program, resources)
 
     def submit(self, task: Task) -> Submission:
         for ticket in task.members:

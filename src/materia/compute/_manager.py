@@ -285,7 +285,7 @@ class JobManager:
         for ticket in task.members:
             job = self.ledger.job(ticket.key)
             if job is not None:
-                _attempt.write_attempt(ticket, job.spec, self.backend.command(job.spec.argv))
+                _attempt.write_attempt(ticket, job.spec, self.backend.command(job.spec.argv, ticket.resources))
         answer = self.backend.submit(task)
         match answer.verdict:
             case Verdict.ACCEPTED:

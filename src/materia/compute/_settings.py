@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from materia.compute._accounting import Energy
 from materia.compute._backend import Backend
 from materia.compute._estimates import EstimateSettings
+from materia.compute._mpi import Mpi
 from materia.compute._retries import Retries
 from materia.errors import ConfigError
 
@@ -27,6 +28,8 @@ class ComputeSettings(BaseModel):
     memory_mb: int | None = Field(default=None, ge=100, description="local: memory to use; all by default")
     site: str = Field(default="generic", description="slurm: a shipped site profile or the path of one")
     overrides: dict[str, Any] = Field(default={}, description="slurm: entries of the site profile to replace")
+    ranks: int = Field(default=1, ge=1, description="MPI processes of a DFT job, at most; one core each, on one node")
+    mpi: Mpi | None = Field(default=None, description="local: what starts several ranks; a site's is in its profile")
     energy: Energy = Field(default=Energy(), description="local: of this machine; a site's are in its profile")
     retries: Retries = Retries()
     estimates: EstimateSettings = EstimateSettings()
@@ -57,7 +60,13 @@ def local(settings: ComputeSettings) -> Backend:
     """Entry point ``local``."""
     from materia.compute._local import LocalBackend
 
-    return LocalBackend(settings.cores, settings.memory_mb, settings.energy)
+    if settings.ranks > 1 and settings.mpi is None:
+        raise ConfigError(
+            f"compute.ranks is {settings.ranks}, and nothing says what starts several ranks on this machine",
+            where="compute.mpi",
+            remedy="add mpi: {launch: [mpiexec, -n, '{ranks}']}, or leave ranks at 1",
+        )
+    return LocalBackend(settings.cores, settings.memory_mb, settings.energy, settings.mpi)
 
 
 def slurm(settings: ComputeSettings) -> Backend:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from materia.compute._accounting import Energy
+from materia.compute._mpi import Mpi
 from materia.errors import ConfigError
 from materia.resources import resource
 
@@ -82,6 +83,7 @@ class Site(BaseModel):
     array_size: int = Field(default=1000, ge=1, description="members of one array; MaxArraySize - 1")
     array_throttle: int | None = Field(default=None, ge=1, description="members of an array that run at once")
     pilots: Pilots | None = Field(default=None, description="for short jobs; without it every job is an array member")
+    mpi: Mpi = Field(default=Mpi(), description="what starts a job of several ranks; by default srun")
     accounting: bool = Field(default=True, description="whether sacct answers")
     driver: DriverRequest = Field(default=DriverRequest(), description="the driver as a job of its own")
     walltime_margin_s: int = Field(default=120, ge=0, description="asked for on top, to end a job in order")

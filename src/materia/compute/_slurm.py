@@ -13,6 +13,7 @@ from typing import Any
 from materia.compute import _files, _slurm_text
 from materia.compute._accounting import Node
 from materia.compute._backend import Status, Submission, Task, Ticket, Verdict
+from materia.compute._mpi import misfit
 from materia.compute._retries import Limits
 from materia.compute._site import Site
 from materia.compute._slurm_client import SlurmClient, UnansweredError
@@ -93,7 +94,7 @@ class SlurmBackend:
         ):
             if limit is not None and asked > limit:
                 return f"it asks for {asked} {unit}, {where} gives {limit} to one job: it would never start"
-        return ""
+        return misfit(resources)
 
     def plan(self, waiting: Sequence[Resources], active: Sequence[Resources]) -> list[list[int]]:
         """Jobs that ask for about the same go into one array, short ones into the pilots of one; the order is kept."""
@@ -114,12 +115,13 @@ class SlurmBackend:
     def _alike(self, asked: Resources) -> tuple[Any, ...]:
         """What jobs of one array have in common: the array asks for the most that one of them needs."""
         if short(self.site, asked):
-            return (True, asked.cores, _rough(asked.memory_mb))
-        return (False, asked.cores, _rough(asked.memory_mb), _rough(asked.walltime_s))
+            return (True, asked.ranks, asked.cores, _rough(asked.memory_mb))
+        return (False, asked.ranks, asked.cores, _rough(asked.memory_mb), _rough(asked.walltime_s))
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """``python``, or the driver's own interpreter, becomes the site's."""
-        return [site_python(self.site) if argv[0] in ("python", sys.executable) else argv[0], *argv[1:]]
+    def command(self, argv: Sequence[str], resources: Resources | None = None) -> list[str]:
+        """``python``, or the driver's own interpreter, becomes the site's; several ranks start as the profile says."""
+        program = [site_python(self.site) if argv[0] in ("python", sys.executable) else argv[0], *argv[1:]]
+        return self.site.mpi.command(program, resources)
 
     # ------------------------------------------------------------------ submit
 

@@ -39,8 +39,8 @@ class Shape:
 
 
 def short(site: Site, asked: Resources) -> bool:
-    """Whether a job goes into a pilot."""
-    return site.pilots is not None and asked.walltime_s <= site.pilots.below_s
+    """Whether a job goes into a pilot. One of several ranks does not: its launcher wants the allocation for itself."""
+    return site.pilots is not None and asked.ranks == 1 and asked.walltime_s <= site.pilots.below_s
 
 
 def shape_of(site: Site, members: Sequence[Resources]) -> Shape:
@@ -118,14 +118,17 @@ def _script(site: Site, folder: Path, shape: Shape) -> str:
 def allocation(site: Site, members: Sequence[Resources], at_once: int = 1) -> dict[str, int]:
     """``cores``, ``memory_mb`` and ``gpus`` of an array member that runs ``at_once`` of these jobs at a time.
 
-    The most that one of them needs, with the margin; cores are raised where memory comes with them. The GPUs are those
-    that the site's options ask for.
+    The most that one of them needs, with the margin; cores are raised where memory comes with them, to the same number
+    for each rank. The GPUs are those that the site's options ask for.
     """
     cores = max(site.min_cores, at_once * max(asked.cores for asked in members))
     memory_mb = at_once * max(asked.memory_mb for asked in members) + site.memory_margin_mb
     if site.memory_per_core_mb:
         cores = max(cores, math.ceil(memory_mb / site.memory_per_core_mb))
-        memory_mb = memory_mb if site.request_memory else cores * site.memory_per_core_mb
+    ranks = max(asked.ranks for asked in members)
+    cores = math.ceil(cores / ranks) * ranks
+    if site.memory_per_core_mb and not site.request_memory:
+        memory_mb = cores * site.memory_per_core_mb
     gpus = sum(int(asked[1]) for option in site.options if (asked := _GPUS.fullmatch(option)))
     return {"cores": cores, "memory_mb": memory_mb} | ({"gpus": gpus} if gpus else {})
 
@@ -135,13 +138,14 @@ def sbatch_options(site: Site, task: Task) -> list[str]:
     members = [member.resources for member in task.members]
     shape = read_shape(task.folder) or shape_of(site.model_copy(update={"pilots": None}), members)
     granted = allocation(site, members, max(1, shape.slots))
+    ranks = max(asked.ranks for asked in members)  # the same for all members of an array
     throttle = f"%{site.array_throttle}" if site.array_throttle else ""
     options = {
         "job-name": task.token,
         "array": f"0-{shape.count - 1}{throttle}",
         "nodes": "1",
-        "ntasks": "1",
-        "cpus-per-task": str(granted["cores"]),
+        "ntasks": str(ranks),
+        "cpus-per-task": str(granted["cores"] // ranks),
         "time": str(math.ceil((shape.walltime_s + site.walltime_margin_s) / 60)),
         "partition": site.partition,
         "qos": site.qos,

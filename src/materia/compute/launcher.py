@@ -81,17 +81,42 @@ def publish(path: Path, value: dict[str, Any], *, only_if_new: bool = False) -> 
         temporary.unlink(missing_ok=True)
 
 
-def memory_mb(pid: int) -> float:
-    """Resident memory of a process and its descendants in MB (0 where there is no ``/proc``)."""
-    total, stack = 0, [pid]
+def memory_mb(*pids: int) -> float:
+    """Resident memory of processes and their descendants in MB (0 where there is no ``/proc``)."""
+    total, stack, seen = 0, list(pids), set[int]()
     page = os.sysconf("SC_PAGE_SIZE")
     while stack:
         current = stack.pop()
+        if current in seen:
+            continue
+        seen.add(current)
         with contextlib.suppress(OSError, ValueError, IndexError):
             total += int(Path(f"/proc/{current}/statm").read_text().split()[1]) * page
             for children in Path(f"/proc/{current}/task").glob("*/children"):
                 stack.extend(int(child) for child in children.read_text().split())
     return total / 1e6
+
+
+def marked(mark: str) -> list[int]:
+    """Processes of ours that were started with ``mark`` (``NAME=VALUE``) in their environment.
+
+    The ranks of an MPI program are children of Slurm's or MPI's own daemons, not of what was started here.
+    """
+    found, wanted = [], os.fsencode(mark)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far (``/proc/PID/stat``, fields 14 and 15); 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def die_with_parent(parent: int) -> None:
@@ -109,6 +134,8 @@ class _Run:
         self.task, self.folder, self.heartbeat_s = task, folder, heartbeat_s
         self.told_to_end = False
         self.peak_mb = 0.0
+        self.mark = f"MATERIA_ATTEMPT_FOLDER={folder}" if task.get("ranks", 1) > 1 else ""
+        self.ranks_cpu_s: dict[int, float] = {}
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -125,7 +152,7 @@ class _Run:
                 child = subprocess.Popen(
                     self.task["argv"],
                     cwd=self.folder,
-                    env={**os.environ, **self.task["env"]},
+                    env={**os.environ, **self.task["env"], "MATERIA_ATTEMPT_FOLDER": str(self.folder)},
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
@@ -144,7 +171,7 @@ class _Run:
             "started": started,
             "ended": time.time(),
             "wall_s": time.monotonic() - clock,
-            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "cpu_s": max(usage.ru_utime + usage.ru_stime, sum(self.ranks_cpu_s.values())),
             "max_rss_mb": max(usage.ru_maxrss / scale, self.peak_mb),  # largest process; all of them, as sampled
         }
 
@@ -167,7 +194,7 @@ class _Run:
                 status = "timeout"
             elif now >= next_check:
                 next_check = now + MEMORY_CHECK_S
-                now_mb = memory_mb(child.pid)
+                now_mb = self._memory_mb(child.pid)
                 self.peak_mb = max(self.peak_mb, now_mb)
                 if now_mb > self.task["memory_mb"]:
                     status = "out_of_memory"
@@ -177,10 +204,22 @@ class _Run:
                     child.wait(timeout=GRACE_S)
                 break
         _signal_group(child.pid, signal.SIGKILL)  # and whatever it left behind
+        for pid in marked(self.mark) if self.mark else ():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         child.wait()
         if status == "exited" and self.told_to_end and child.returncode in (-signal.SIGTERM, -signal.SIGKILL):
             return "terminated"  # the scheduler signalled the child as well
         return status
+
+    def _memory_mb(self, child: int) -> float:
+        """Of the program, all its ranks together; their CPU seconds are noted by the way."""
+        if not self.mark:
+            return memory_mb(child)
+        ranks = marked(self.mark)
+        for pid in ranks:  # 0 once it is gone
+            self.ranks_cpu_s[pid] = max(cpu_s(pid), self.ranks_cpu_s.get(pid, 0.0))
+        return memory_mb(child, *ranks)
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -57,11 +57,24 @@ class Label:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one job asks for."""
+    """What one job asks for, all its ranks together.
+
+    Attributes:
+        cores: in all, the same number for each rank.
+        memory_mb: in all.
+        walltime_s: seconds.
+        ranks: processes that compute it together (MPI), on one node. No part of a job's key.
+    """
 
     cores: int = 1
     memory_mb: int = 2000
     walltime_s: int = 3600
+    ranks: int = 1
+
+    @property
+    def threads(self) -> int:
+        """Cores of each rank."""
+        return max(1, self.cores // self.ranks)
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,14 @@ class Remembering(Calculator):  # type: ignore[misc]
     Args:
         calculator: asked for what is not remembered; energies in eV, forces in eV/Å, stress in eV/Å³.
         folder: attempt folder.
+        writes: whether this process writes there; of several ranks, the first does.
     """
 
     implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  (ASE's name and type)
 
-    def __init__(self, calculator: Any, folder: Path) -> None:
+    def __init__(self, calculator: Any, folder: Path, *, writes: bool = True) -> None:
         super().__init__()
+        self.writes = writes
         self.calculator, self.path = calculator, folder / CHECKPOINT
         self.records: list[dict[str, Any]] = _read(self.path)
 
@@ -66,6 +68,8 @@ class Remembering(Calculator):  # type: ignore[misc]
             "stress": atoms.get_stress().tolist(),
         }
         self.records.append(record)
+        if not self.writes:
+            return record
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("w") as stream:
             json.dump(self.records, stream)

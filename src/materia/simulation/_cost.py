@@ -46,13 +46,16 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
     return fixed + kpoints * each
 
 
-def estimate_memory_mb(features: Mapping[str, float]) -> float:
-    """Peak memory a job is expected to have, MB: the program and so many wave functions of 16 bytes a coefficient."""
+def estimate_memory_mb(features: Mapping[str, float], ranks: int = 1) -> float:
+    """Peak memory a job is expected to have, MB: the program and so many wave functions of 16 bytes a coefficient.
+
+    Of all its ranks together: each holds the program, and its share of the wave functions.
+    """
     bands = features["n_electrons"] / 2 + 4
     coefficients = bands * features["n_planewaves"] * features["n_kpoints"]
-    return PROGRAM_MB + COPIES * 16 * coefficients / 1e6
+    return ranks * PROGRAM_MB + COPIES * 16 * coefficients / 1e6
 
 
-def cautious_memory_mb(features: Mapping[str, float]) -> int:
+def cautious_memory_mb(features: Mapping[str, float], ranks: int = 1) -> int:
     """Memory to ask for, MB, while nothing is known of other jobs."""
-    return math.ceil(estimate_memory_mb(features)) + SPARE_MB
+    return math.ceil(estimate_memory_mb(features, ranks)) + SPARE_MB

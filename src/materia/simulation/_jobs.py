@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from materia.crystal import Crystal, structure_hash
 from materia.record import JobSpec, Resources
 from materia.simulation._cost import cautious_memory_mb, cost_features, estimate_memory_mb, estimate_seconds
 from materia.simulation._levels import Level, level_hash
-from materia.simulation.engines import engine
+from materia.simulation._ranks import useful_ranks
+from materia.simulation.engines import Engine, engine
 from materia.simulation.recipes import recipe
 
 WALLTIME_FACTOR = 8.0
 MIN_WALLTIME_S = 600
+WAVES_PER_RANK = 250  # at least, where ranks share a k-point: a choice that keeps ranks busy, not a measured optimum
 
 
 def job_key(recipe_name: str, crystal: Crystal, hash_of_level: str) -> str:
@@ -23,8 +26,17 @@ def job_key(recipe_name: str, crystal: Crystal, hash_of_level: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = "") -> JobSpec:
-    """The job that runs a recipe on a crystal.
+def _useful(most: int, n_kpoints: int, features: Mapping[str, float], program: Engine) -> int:
+    """Ranks to ask for. Whether plane waves can be shared out is only asked where there are ranks left for it."""
+    if most <= n_kpoints or not program.capabilities().features.get("scalapack"):
+        return useful_ranks(n_kpoints, most)
+    return useful_ranks(n_kpoints, most, max(1, int(features["n_planewaves"] / WAVES_PER_RANK)))
+
+
+def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = "", ranks: int = 1) -> JobSpec:
+    """The job that runs a recipe on a crystal, on as many of ``ranks`` as shorten it, with one core each.
+
+    How many ranks compute it is no part of its key.
 
     Raises:
         ConfigError: unknown recipe.
@@ -36,6 +48,8 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
     key = job_key(recipe_name, crystal, digest)
     features = cost_features(crystal, level, program.n_electrons(crystal, level))
     seconds = estimate_seconds(recipe_name, features)
+    ranks = _useful(ranks, 1 if recipe_name == "molecule" else int(features["n_kpoints"]), features, program)
+    memory_mb, walltime_s = cautious_memory_mb(features, ranks), int(WALLTIME_FACTOR * seconds / ranks)
     payload: dict[str, Any] = {
         "version": 1,
         "key": key,
@@ -49,8 +63,8 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
         key=key,
         argv=("python", "-m", "materia.simulation.worker"),
         payload=payload,
-        features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(features)},
-        resources=Resources(1, cautious_memory_mb(features), max(MIN_WALLTIME_S, int(WALLTIME_FACTOR * seconds))),
+        features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(features, ranks)},
+        resources=Resources(ranks, memory_mb, max(MIN_WALLTIME_S, walltime_s), ranks),
         name=name or f"{crystal.formula}/{recipe_name}",
         family=f"{recipe_name} {program.name}",
     )

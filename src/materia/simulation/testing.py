@@ -29,6 +29,10 @@ class EngineConformance:
         assert found.available == (not found.missing)
         assert found.available or found.remedy
 
+    def test_one_process_is_a_world_of_its_own(self) -> None:
+        world = self.engine.world()
+        assert (world.rank, world.size, world.sum_scalar(2.5)) == (0, 1, 2.5)
+
     def test_pseudopotentials_have_stable_digests(self) -> None:
         elements = self.crystal.elements
         digests = self.engine.pseudopotentials(elements, self.level)

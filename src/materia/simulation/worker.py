@@ -1,7 +1,8 @@
 """The program of one job: reads ``job.json`` in its folder, computes, publishes ``result.json`` by rename.
 
-Started as ``python -m materia.simulation.worker`` with the attempt folder as working directory. A failure
-of the science is a result; only a bug or a killed process leaves no ``result.json``.
+Started as ``python -m materia.simulation.worker`` with the attempt folder as working directory, on one rank or on
+several that compute together; the first of them writes. A failure of the science is a result; only a bug or a killed
+process leaves no ``result.json``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from materia.crystal import Crystal, validate
 from materia.errors import MateriaError
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._levels import Level, level_hash
-from materia.simulation.engines import engine
+from materia.simulation._ranks import ALONE, World
+from materia.simulation.engines import Engine, engine
 from materia.simulation.recipes import recipe
 
 RESULT_VERSION = 1
@@ -40,31 +42,46 @@ def run(folder: Path) -> dict[str, Any]:
     }
     remedies: list[str] = []
     provenance: dict[str, Any] = {"host": platform.node(), "python": platform.python_version()}
-    if os.environ.get("MATERIA_PREVIOUS_ATTEMPT"):
-        from materia.simulation._checkpoint import carry_over
-
-        provenance["geometries_taken_over"] = carry_over(folder)
+    level = Level.model_validate(job["level"])
+    program, world = engine(level.engine), ALONE
     try:
-        result["values"] = _compute(job, folder, provenance, remedies)
+        world = program.world()
+        if os.environ.get("MATERIA_PREVIOUS_ATTEMPT"):
+            _carry_over(folder, world, provenance)
+        result["values"] = _compute(job, level, program, folder, provenance, remedies)
         result["status"] = "completed"
     except Failure as failure:
         result |= {"reason": failure.reason.value, "message": failure.message}
         result["retryable"] = failure.reason.retryable
         if failure.reason is Reason.UNEXPECTED:
             (folder / "traceback.txt").write_text(traceback.format_exc())
+    cpu_s, completed = time.process_time() - cpu, result["status"] == "completed"
     provenance |= {
         "remedies": remedies,
         "wall_s": time.monotonic() - wall,
-        "cpu_s": time.process_time() - cpu,
+        "cpu_s": world.sum_scalar(cpu_s) if completed else cpu_s,  # the others may not come to an end
+        "ranks": world.size,
     }
     result["provenance"] = provenance
-    publish(folder / "result.json", result)
+    if world.rank == 0 or not completed:
+        publish(folder / "result.json", result)
+    if world.size > 1 and not completed:
+        world.abort(1)  # a rank that failed alone must not leave the others waiting for it
     return result
 
 
-def _compute(job: dict[str, Any], folder: Path, provenance: dict[str, Any], remedies: list[str]) -> dict[str, Any]:
-    level = Level.model_validate(job["level"])
-    program = engine(level.engine)
+def _carry_over(folder: Path, world: World, provenance: dict[str, Any]) -> None:
+    """The first rank takes the checkpoint of the attempt before; the others wait, then all read it."""
+    from materia.simulation._checkpoint import carry_over
+
+    if world.rank == 0:
+        provenance["geometries_taken_over"] = carry_over(folder)
+    world.barrier()
+
+
+def _compute(
+    job: dict[str, Any], level: Level, program: Engine, folder: Path, provenance: dict[str, Any], remedies: list[str]
+) -> dict[str, Any]:
     capabilities = program.capabilities()
     if not capabilities.available:
         raise Failure(Reason.ENGINE_MISSING, f"{capabilities.missing}; {capabilities.remedy}")
@@ -97,7 +114,7 @@ def _compute(job: dict[str, Any], folder: Path, provenance: dict[str, Any], reme
 
 def publish(path: Path, content: dict[str, Any]) -> None:
     """Write JSON so that the file is either absent or whole: temporary name, fsync, rename."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # ranks that fail write at the same time
     with temporary.open("w") as handle:
         json.dump(content, handle, indent=1)
         handle.flush()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from materia.simulation._failures import Failure, Reason
     from materia.simulation._levels import Level
+    from materia.simulation._ranks import World
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Capabilities:
     Attributes:
         available: whether it can run at all.
         version: its version, or "".
-        features: optional parts by name (``{"libxc": False, "mpi": False}``).
+        features: optional parts by name (``{"libxc": False, "mpi": False}``). ``mpi``: several ranks can compute one
+            job, each its k-points; ``scalapack``: those of one k-point can share out its plane waves.
         missing: why it is not available, in words.
         remedy: what to install.
     """
@@ -64,6 +66,14 @@ class Engine(Protocol):
 
     def capabilities(self) -> Capabilities:
         """What it can do here; never raises."""
+        ...
+
+    def world(self) -> World:
+        """The ranks that compute this job together, as many as ``MATERIA_RANKS`` says. Asked for before anything else.
+
+        Raises:
+            Failure: they do not find each other, or the engine has no MPI.
+        """
         ...
 
     def pseudopotentials(self, elements: Sequence[str], level: Level) -> dict[str, str]:

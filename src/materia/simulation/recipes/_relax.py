@@ -37,7 +37,8 @@ def relax(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: 
     from materia.simulation._checkpoint import Remembering
 
     atoms = crystal.to_ase()
-    atoms.calc = Remembering(engine.calculator(crystal, level, folder / "relax.txt", remedy=remedy), folder)
+    calculator = engine.calculator(crystal, level, folder / "relax.txt", remedy=remedy)
+    atoms.calc = Remembering(calculator, folder, writes=engine.world().rank == 0)
     # Scales the cell's degrees of freedom so that a typical bulk modulus (0.5 eV/Å³) meets BFGS's initial
     # Hessian (70 eV/Å²): without it the first steps of a small cell are several times too short.
     scale = float(np.sqrt(1.5 * crystal.volume / 70.0))
