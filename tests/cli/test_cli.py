@@ -12,7 +12,7 @@ from ase.build import bulk
 
 from materia.crystal import Crystal, write_structure
 
-VERBS = ("run", "step", "status", "report", "doctor", "predict", "init", "data")
+VERBS = ("run", "step", "status", "report", "pin", "veto", "approve", "trace", "doctor", "predict", "init", "data")
 
 
 def materia(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
