@@ -12,7 +12,10 @@ from ase.build import bulk
 
 from materia.crystal import Crystal, write_structure
 
-VERBS = ("run", "submit", "step", "status", "report", "doctor", "train", "predict", "screen", "init", "data")
+VERBS = (
+    "run", "submit", "step", "status", "report", "pin", "veto", "approve", "trace",
+    "doctor", "train", "predict", "screen", "init", "data",
+)  # fmt: skip
 
 
 def materia(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

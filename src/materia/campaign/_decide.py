@@ -5,8 +5,9 @@ days; and SQLite's own locks cannot be trusted on every network file system. A d
 ``overrides/``, written aside, synced, and renamed to a name that nobody else can choose (time and a random part).
 A rename is atomic on NFS too, so a reader sees the whole decision or none; files are never changed or removed,
 so nobody can lose another's. The driver alone takes them into its tables, in one transaction with its own key on the
-file's name, so that a kill at any line takes none in twice. A decision thus counts from the driver's next step on,
-and a withdrawal names what it takes back, so that clocks that disagree cannot turn the two around.
+file's name, so that a kill at any line takes none in twice. A decision thus counts from the driver's next step on
+(on NFS once the driver's host sees the new name, a minute at most with the usual attribute cache). A withdrawal names
+what it takes back, so that clocks that disagree cannot turn the two around.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def _check(record: CampaignRecord, kind: OverrideKind, name: str) -> None:
         what = "this campaign submits its picks without approval"
         remedy = "write approval: required under search in the file of a new campaign, or use materia veto"
     elif same is not None:
-        what, remedy = f"{name} has its {kind.value} already, by {same.who} at {same.when}: {same.why}", "nothing to do"
+        what, remedy = f"{name} has its {kind.noun} already, by {same.who} at {same.when}: {same.why}", "nothing to do"
     elif kind is OverrideKind.PIN:
         vetoed = next((o for o in in_force(record, OverrideKind.VETO) if o.candidate_id == name), None)
         if vetoed is not None:
@@ -168,7 +169,7 @@ def _check_withdrawal(record: CampaignRecord, kind: OverrideKind, name: str) -> 
     last = [o for o in record.overrides if o.kind is kind and o.candidate_id == name]
     said = f"; its last one is {last[-1].state.value}" if last else ""
     raise CampaignError(
-        f"{name} has no {kind.value} to withdraw{said}", where=record.folder, remedy="see materia status"
+        f"{name} has no {kind.noun} to withdraw{said}", where=record.folder, remedy="see materia status"
     )
 
 

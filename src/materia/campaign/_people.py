@@ -12,6 +12,7 @@ from materia.campaign._ladder import rung_job
 from materia.campaign._overrides import Overrides
 from materia.campaign._requests import Requests
 from materia.compute import JobManager
+from materia.errors import SpaceError
 from materia.record import OutcomeKind, Override, OverrideKind, OverrideState, PickState
 from materia.search import Beliefs, Conditions, Decider
 
@@ -48,9 +49,9 @@ class People:
         self.overrides.take_in(round_number, self._objection)
         vetoes = self.overrides.standing(OverrideKind.VETO)
         approvals = self.overrides.standing(OverrideKind.APPROVE) if self.asked else {}
-        if not (vetoes or approvals):
+        if round_number is None or not (vetoes or approvals):
             return
-        for row in self.campaign.database.picks():
+        for row in self.campaign.database.picks(round_number):
             name = row.pick.candidate_id
             if row.pick.state.open and name in vetoes:
                 self._cancel(row, vetoes[name])
@@ -84,17 +85,19 @@ class People:
 
     def _objection(self, override: Override) -> str:
         """Why a decision comes to nothing, as things stand now."""
-        pool, name, kind = self.campaign.pool, override.candidate_id, override.kind
-        if name not in set(pool.ids):
-            return "no such candidate in the pool"
+        name, kind = override.candidate_id, override.kind
+        try:
+            index = self.campaign.pool.index(name)
+        except SpaceError as error:
+            return error.what
         if self.campaign.database.meta().get("state") == "finished":
             return "the campaign had finished"
         rows = [row for row in self.campaign.database.picks() if row.pick.candidate_id == name]
         place = f"picked in round {rows[0].pick.round} already, and {rows[0].pick.state.value}" if rows else ""
         if kind is OverrideKind.PIN:
-            if not self.knowledge.eligible[pool.index(name)]:
+            if not self.knowledge.eligible[index]:
                 return "a quantity that the conditions ask for cannot be known for its elements"
-            if pool.index(name) in self.knowledge.labelled:
+            if index in self.knowledge.labelled:
                 return "labelled in the starting dataset"
             return place
         if kind is OverrideKind.VETO:
@@ -108,7 +111,7 @@ class People:
         pick, database = row.pick, self.campaign.database
         reason = f"vetoed by {veto.who}: {veto.why}"
         if pick.state is PickState.PENDING:
-            others = (r for r in database.picks() if r.pick.candidate_id != pick.candidate_id)
+            others = (r for r in database.picks(pick.round) if r.pick.candidate_id != pick.candidate_id)
             shared = {r.job_key for r in others if r.pick.state is PickState.PENDING}
             if row.job_key not in shared:
                 self.manager.cancel([row.job_key], reason)

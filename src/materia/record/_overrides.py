@@ -28,6 +28,10 @@ class OverrideKind(StrEnum):
     VETO = "veto"  # never compute it
     APPROVE = "approve"  # the proposed pick may be computed
 
+    @property
+    def noun(self) -> str:
+        return "approval" if self is OverrideKind.APPROVE else self.value
+
 
 class OverrideState(StrEnum):
     """What became of it."""
