@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, run, step, write_report
+    from materia.campaign import build_dataset, doctor, predict, replay, run, step, write_report
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -24,6 +24,7 @@ _HOME = {
     "doctor": "materia.campaign",
     "load_campaign": "materia.record",
     "predict": "materia.campaign",
+    "replay": "materia.campaign",
     "run": "materia.campaign",
     "step": "materia.campaign",
     "write_report": "materia.campaign",
@@ -37,6 +38,7 @@ __all__ = [
     "doctor",
     "load_campaign",
     "predict",
+    "replay",
     "run",
     "step",
     "write_report",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from materia.campaign._doctor import Finding, doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._predict import predict
+    from materia.campaign._replay import replay
     from materia.campaign._report import write_report
     from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 
@@ -24,6 +25,7 @@ _HOME = {
     "find_campaign_file": "_settings",
     "load_settings": "_settings",
     "predict": "_predict",
+    "replay": "_replay",
     "run": "_loop",
     "step": "_loop",
     "write_report": "_report",
@@ -40,6 +42,7 @@ __all__ = [
     "find_campaign_file",
     "load_settings",
     "predict",
+    "replay",
     "run",
     "step",
     "write_report",

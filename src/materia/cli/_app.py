@@ -7,7 +7,7 @@ import sys
 import typer
 
 from materia._version import __version__
-from materia.cli import campaign, data, machine
+from materia.cli import campaign, data, machine, replay
 from materia.cli._output import fail
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 campaign.register(app)
 machine.register(app)
+replay.register(app)
 app.add_typer(data.app, name="data")
 
 

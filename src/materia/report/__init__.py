@@ -1,5 +1,6 @@
-"""The report: one self-contained page about a campaign."""
+"""The report: self-contained pages, one about a campaign, one about a replay."""
 
+from materia.report._replay import write_replay
 from materia.report._write import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_replay", "write_report"]
