@@ -79,7 +79,7 @@ def _figures(
         (
             curves("hits", "hits found", "Hits found against calculations, one curve a strategy", chance=True),
             "Hits found. Lines are means over the seeds, shaded their 95 % intervals; dashed: random choice, on "
-            "average. A curve ends where the first of its seeds is done.",
+            "average. A curve ends where half of its seeds are done; those that are done stand still.",
         ),
         (curves("enhancement", "hits over those of random choice", "Enhancement against calculations"), "Enhancement."),
         (

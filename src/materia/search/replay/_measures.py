@@ -36,7 +36,8 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
         - ``against``: other strategy -> its calculations over this one's, seeds paired;
         - ``curve``: at ``n`` calculations the ``hits`` found, the ``enhancement`` (hits over those of random
           choice), the simple ``regret`` (least total loss found above the pool's least) and the share of the pool's
-          ``hypervolume``, each as lists of mean, low, high;
+          ``hypervolume``, each as lists of mean, low, high; up to where half of the seeds are done, and those that
+          are done stand still;
         - ``calibration``: by number of labels the coverage of 90 % intervals and expected against found hits;
         - ``cpu_s_round``: CPU seconds a round of learning and choosing.
     """
@@ -128,14 +129,15 @@ class _Worth:
 
 
 def _curve(runs: Sequence[Trajectory], hits: np.ndarray, n_pool: int, batch: int, worth: _Worth) -> dict[str, Any]:
-    """At numbers of calculations that every seed reached."""
-    end = min(len(r.order) for r in runs)
+    """Up to where half of the seeds are done; one that is done stands still from there on."""
+    ends = [len(r.order) for r in runs]
+    end = int(np.median(ends))
     start = min([end, *(int(r.rounds[0]["n"]) for r in runs if r.rounds)])
     step = batch * max(1, math.ceil((end - start) / batch / _POINTS))
     at = sorted({*range(start, end + 1, step), end})
-    found = np.array([np.cumsum(hits[list(r.order)])[np.array(at) - 1] for r in runs], dtype=np.float64).T
-    chance = np.array(at) * hits.sum() / n_pool
     prefixes = [[np.array(r.order[:n]) for r in runs] for n in at]
+    found = np.array([[hits[rows].sum() for rows in seeds] for seeds in prefixes], dtype=np.float64)
+    chance = np.array(at) * hits.sum() / n_pool
     regret = np.array([[worth.regret(rows) for rows in seeds] for seeds in prefixes])
     volume = np.array([[worth.volume(rows) for rows in seeds] for seeds in prefixes])
     return {
