@@ -56,7 +56,7 @@ def pool_of(n: int, seed: int = 0) -> PoolView:
         [Objective(quantity="gap_pbe", window=(0.6, 1.2)), Objective(quantity="energy_above_hull", goal="minimize")],
         [Constraint(quantity="energy_above_hull", below=0.1), Constraint(quantity="supply_risk", below=0.5)],
     )
-    groups = {"prototype": rng.integers(0, 40, n).tolist(), "chemistry": rng.integers(0, 4000, n).tolist()}
+    groups = {"prototype": rng.integers(0, 40, n), "chemistry": rng.integers(0, 4000, n)}
     embedding = rng.standard_normal((n, DIMENSIONS), dtype=np.float32)
     return PoolView(n, conditions, beliefs, embedding=embedding, groups=groups, cost=rng.uniform(60, 6000, n))
 
@@ -156,7 +156,8 @@ for _ in range(asks):
 
 
 def collide(askers: int, asks: int, n: int) -> dict[str, object]:
-    """Processes that share one journal and one seed: without the reservation they would choose alike."""
+    """Processes that share one journal and one seed: without the reservation they would choose alike. The pool has
+    n candidates."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         journal = str(Path(folder) / "journal")
@@ -170,6 +171,7 @@ def collide(askers: int, asks: int, n: int) -> dict[str, object]:
             raise SystemExit("an asker failed")
     return {
         "askers": askers,
+        "pool": n,
         "asks": len(picks),
         "duplicates": sum(count - 1 for count in Counter(picks).values()),
         "seconds": round(time.perf_counter() - began, 1),
@@ -189,7 +191,7 @@ def main() -> None:
         args.pool, args.trials, args.rounds, args.asks, args.askers = 100_000, 2000, 1, 200, 4
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     timed = time_asks(args.pool, args.trials, args.rounds, ACQUISITIONS)
-    many = collide(args.askers, args.asks, args.pool)
+    many = collide(args.askers, args.asks, 2 * args.asks)
     print(f"askers: {many}", flush=True)
     result = {
         "pool": args.pool,

@@ -81,7 +81,10 @@ def _figures(
             "Hits found. Lines are means over the seeds, shaded their 95 % intervals; dashed: random choice, on "
             "average. A curve ends where half of its seeds are done; those that are done stand still.",
         ),
-        (curves("enhancement", "hits over those of random choice", "Enhancement against calculations"), "Enhancement."),
+        (
+            curves("enhancement", "hits over those of random choice", "Enhancement against calculations"),
+            "Enhancement: hits found over those of random choice after as many calculations.",
+        ),
         (
             curves("regret", "loss above the pool's best", "Simple regret against calculations"),
             "Simple regret: total loss of the best found that respects the constraints, above the pool's best.",

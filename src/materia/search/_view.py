@@ -28,7 +28,8 @@ class PoolView:
         conditions, beliefs: what is wanted and believed; without both only ``random`` can choose.
         eligible: (n,) bool; False is never chosen.
         embedding: (n, d) the surrogate's embedding, any unit.
-        groups: name -> (n,) label; candidates with an equal label are of one family.
+        groups: name -> (n,) label; candidates with an equal label are of one family. Give :func:`family_codes` of
+            them where many views share a pool.
         cost: (n,) predicted cost in seconds.
         success: (n,) predicted probability in 0..1 that the calculation ends well.
         formulas: (n,) reduced formulas, for acquisitions that know chemistry.
@@ -42,7 +43,7 @@ class PoolView:
     beliefs: Beliefs | None = None
     eligible: np.ndarray | None = None
     embedding: np.ndarray | None = None
-    groups: Mapping[str, Sequence[Hashable]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[Hashable] | np.ndarray] = field(default_factory=dict)
     cost: np.ndarray | None = None
     success: np.ndarray | None = None
     formulas: Sequence[str] | None = None
@@ -94,11 +95,7 @@ class PoolView:
     @cached_property
     def codes(self) -> dict[str, np.ndarray]:
         """Group's name -> (n,) int codes of its labels."""
-        result = {}
-        for name, labels in self.groups.items():
-            seen: dict[Hashable, int] = {}
-            result[name] = np.array([seen.setdefault(label, len(seen)) for label in labels], dtype=np.int64)
-        return result
+        return {name: family_codes(labels) for name, labels in self.groups.items()}
 
     @cached_property
     def _metric(self) -> tuple[np.ndarray, float]:
@@ -141,6 +138,17 @@ class PoolView:
     @cached_property
     def _kept(self) -> dict[Any, Any]:
         return {}
+
+
+def family_codes(labels: Sequence[Hashable] | np.ndarray) -> np.ndarray:
+    """(n,) int64, equal where the labels are; an array of whole numbers from 0 is its own code.
+
+    Worth doing once for a pool: a million labels take a second.
+    """
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and labels.min(initial=0) >= 0:
+        return labels.astype(np.int64, copy=False)
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(label, len(seen)) for label in labels], dtype=np.int64)
 
 
 def _column_std(embedding: np.ndarray) -> Floats:
