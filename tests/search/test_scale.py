@@ -39,7 +39,7 @@ def big_view(seed: int = 0) -> PoolView:
         [Objective(quantity="gap_pbe", window=(0.6, 1.2)), Objective(quantity="energy_above_hull", goal="minimize")],
         [Constraint(quantity="energy_above_hull", below=0.1)],
     )
-    embedding = rng.standard_normal((BIG, 4)).astype(np.float32)
+    embedding = rng.standard_normal((BIG, 24)).astype(np.float32)
     return PoolView(
         BIG, conditions, beliefs, embedding=embedding, groups={"prototype": (rng.integers(0, 9, BIG)).tolist()}
     )
@@ -121,8 +121,11 @@ def test_discounts_kept_from_slot_to_slot_are_those_made_at_once() -> None:
     kept, fresh = big_view(), big_view()
     for k in range(1, 6):
         step_by_step = kept.novelty(tuple(range(k)), 0.5)
-    assert np.array_equal(step_by_step, fresh.novelty(tuple(range(5)), 0.5))
-    assert np.array_equal(kept.novelty((7,), 0.5), big_view().novelty((7,), 0.5))
+    assert np.allclose(step_by_step, fresh.novelty(tuple(range(5)), 0.5), rtol=1e-12, atol=0)
+    assert np.allclose(kept.novelty((7,), 0.5), big_view().novelty((7,), 0.5), rtol=1e-12, atol=0)
+    assert kept.similarity(7)[7] == pytest.approx(1.0)
+    by_hand = np.prod([1 - 0.5 * fresh.similarity(i) for i in range(5)], axis=0)
+    assert np.allclose(step_by_step, by_hand, rtol=1e-12, atol=0)
     assert not np.array_equal(kept.novelty((7,), 0.9), kept.novelty((7,), 0.5))
 
 

@@ -106,7 +106,7 @@ def time_asks(n: int, trials: int, rounds: int, acquisitions: tuple[str, ...]) -
             study = open_study(Path(shutil.copy(first, folder)), "asks", LOSSES, sampler)
             wall, cpu, held = [], [], []
             for round_ in range(trials // BATCH, trials // BATCH + rounds):
-                sampler.view = renewed(view, round_)
+                sampler.view, asked = renewed(view, round_), []
                 for slot in range(BATCH):
                     began = time.perf_counter(), time.process_time()
                     with sampler.at(round_, slot):
@@ -115,7 +115,10 @@ def time_asks(n: int, trials: int, rounds: int, acquisitions: tuple[str, ...]) -
                     cpu.append(time.process_time() - began[1])
                     trial.set_user_attr("slot", slot)
                     trial.set_user_attr("round", round_)
+                    asked.append(trial)
                 held.append(rss_mib())
+                for trial in asked:  # a round is closed before the next model is trained
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
         asks[name] = {
             "median": round(median(wall), 4),
             "max": round(max(wall), 4),

@@ -14,7 +14,7 @@ from materia.search._beliefs import Beliefs
 from materia.search._conditions import Conditions
 from materia.search._gauss import Floats
 
-_CHUNK = 65536
+_CHUNK = 16384
 _SAMPLE = 256
 _REACH = 0.3  # length scale of novelty, in median distances between candidates
 
@@ -99,26 +99,19 @@ class PoolView:
 
     @cached_property
     def _metric(self) -> tuple[np.ndarray, float]:
-        """(d,) float32 factors that give the embedding unit variance by column, and the length scale of novelty."""
+        """(d,) factors that give the embedding unit variance by column, and the length scale of novelty."""
         if self.embedding is None:
-            return np.zeros(0, dtype=np.float32), 0.0
+            return np.zeros(0), 0.0
         spread = _column_std(self.embedding)
         factors = np.where(spread > 0, 1.0 / np.where(spread > 0, spread, 1.0), 1.0)
         some = self.embedding[np.unique(np.linspace(0, self.n - 1, min(self.n, _SAMPLE)).astype(int))]
         some = some[np.isfinite(some).all(axis=1)] * factors
         distances = np.sqrt(((some[:, None] - some[None]) ** 2).sum(axis=-1))[np.triu_indices(len(some), 1)]
-        return factors.astype(np.float32), _REACH * float(np.median(distances)) if len(distances) else 0.0
+        return factors, _REACH * float(np.median(distances)) if len(distances) else 0.0
 
     def similarity(self, index: int) -> Floats:
         """(n,) closeness to one candidate in the embedding, exp(-d²/2ℓ²): 1 is the same, 0 is far or unknown."""
-        factors, length = self._metric
-        if length == 0.0 or self.embedding is None:
-            return np.zeros(self.n)
-        result = np.empty(self.n)
-        for start in range(0, self.n, _CHUNK):
-            delta = (self.embedding[start : start + _CHUNK] - self.embedding[index]).astype(np.float32) * factors
-            result[start : start + _CHUNK] = np.exp(-0.5 * np.einsum("ij,ij->i", delta, delta) / length**2)
-        return np.nan_to_num(result, copy=False, nan=0.0)
+        return 1.0 - self._apart(np.ones(self.n), (index,), 1.0)
 
     def novelty(self, pending: tuple[int, ...], diversity: float) -> Floats:
         """(n,) product over the pending, in their order, of 1 - diversity * similarity; not to be written to.
@@ -130,10 +123,25 @@ class PoolView:
         before, strength, product = self._kept.get("novelty", ((), diversity, None))
         if product is None or strength != diversity or pending[: len(before)] != before:
             before, product = (), np.ones(self.n)
-        for index in pending[len(before) :]:
-            product = product * (1.0 - diversity * self.similarity(index))
+        product = self._apart(product, pending[len(before) :], diversity)
         self._kept["novelty"] = (pending, diversity, product)
         return product
+
+    def _apart(self, product: Floats, rows: tuple[int, ...], diversity: float) -> Floats:
+        """(n,) the product times 1 - diversity * similarity to each of the rows, in their order."""
+        factors, length = self._metric
+        if length == 0.0 or self.embedding is None or not rows:
+            return product
+        result = product.copy()
+        # double precision: what sums of single precision differ by between processors could decide a pick
+        near = np.asarray(self.embedding[list(rows)], dtype=np.float64) * factors
+        for start in range(0, self.n, _CHUNK):
+            some = np.asarray(self.embedding[start : start + _CHUNK], dtype=np.float64) * factors
+            square = (some**2).sum(axis=1)[:, None] + (near**2).sum(axis=1) - 2.0 * (some @ near.T)
+            alike = np.exp(-0.5 * np.maximum(square, 0.0) / length**2)
+            for k in range(len(rows)):
+                result[start : start + _CHUNK] *= 1.0 - diversity * np.nan_to_num(alike[:, k], nan=0.0)
+        return result
 
     @cached_property
     def _kept(self) -> dict[Any, Any]:
