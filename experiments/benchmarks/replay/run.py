@@ -28,7 +28,10 @@ def settings_of(goal: str, records: Path | None, quick: bool) -> ReplaySettings 
         if not found:
             return None
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"records": str(found[0])})})
-    return settings.model_copy(update={"seeds": 4}) if quick else settings
+    if not quick:
+        return settings
+    cheap = tuple(s for s in settings.strategies if s.learner != "network")
+    return settings.model_copy(update={"seeds": 4, "strategies": cheap})
 
 
 def brief(result: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def main() -> None:
     parser.add_argument("--goals", default=",".join(sorted(p.stem for p in HERE.glob("*.yaml"))))
     parser.add_argument("--folder", type=Path, default=Path("replays"), help="runs, figures and pages, by goal")
     parser.add_argument("--jobs", type=int, default=None)
-    parser.add_argument("--quick", action="store_true", help="within a minute: own_pool, four seeds")
+    parser.add_argument("--quick", action="store_true", help="within a minute: own_pool, cheap strategies, four seeds")
     args = parser.parse_args()
     result: dict[str, Any] = {}
     goals: dict[str, Any] = {}

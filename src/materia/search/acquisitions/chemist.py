@@ -12,9 +12,9 @@ from materia.search._gauss import Floats
 from materia.search.acquisitions._base import Situation
 
 ANIONS = frozenset({"S", "Se", "Te", "I", "P", "As", "Sb"})
-NEVER = frozenset({"O", "F", "Cl"})  # their compounds' gaps are too wide, or their anions too reactive
+NEVER = frozenset({"O", "F", "Cl"})  # the most electronegative: gaps mostly too wide for an absorber
 
-_STEP = math.log(1e-6)  # between two tiers: no draw bridges it
+_STEP = math.log(1e-20)  # between two tiers: draws are above 1e-16
 
 
 class Chemist:
@@ -25,8 +25,7 @@ class Chemist:
     Once these are used up, the same anions without balance, then the rest, each at random: what a person would do.
     No prediction and no label is looked at.
 
-    Factors: ``rule``, 1 for the first tier, a millionth and a trillionth for the others; ``draw``,
-    uniform in (0, 1).
+    Factors: ``rule``, 1, 1e-20 and 1e-40 for the tiers; ``draw``, uniform in (0, 1).
 
     Raises:
         SearchError: the formulas of the pool are not known.
