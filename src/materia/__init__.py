@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia._version import __version__
 
 if TYPE_CHECKING:
-    from materia.campaign import build_dataset, doctor, predict, replay, run, step, write_report
+    from materia.campaign import build_dataset, doctor, plan, predict, replay, run, step, write_report
     from materia.crystal import Crystal
     from materia.data import Dataset
     from materia.record import load_campaign
@@ -23,6 +23,7 @@ _HOME = {
     "build_dataset": "materia.campaign",
     "doctor": "materia.campaign",
     "load_campaign": "materia.record",
+    "plan": "materia.campaign",
     "predict": "materia.campaign",
     "replay": "materia.campaign",
     "run": "materia.campaign",
@@ -37,6 +38,7 @@ __all__ = [
     "build_dataset",
     "doctor",
     "load_campaign",
+    "plan",
     "predict",
     "replay",
     "run",

@@ -28,7 +28,7 @@ from materia.search.replay import (
     summarise,
 )
 from materia.search.replay import learner as learners
-from materia.search.replay._measures import expected_calculations, interval
+from materia.search.replay._measures import expected_calculations, interval, luck
 
 N = 300
 CATIONS, ANIONS = (
@@ -191,6 +191,18 @@ def test_runs_are_kept_and_made_over_processes_alike(pool: KnownPool, records: P
     assert seen[-3:] == [(6, 8), (7, 8), (8, 8)]
 
 
+def test_a_dear_strategy_may_have_fewer_seeds(pool: KnownPool, records: Path, tmp_path: Path) -> None:
+    random, forest = SETTINGS["strategies"]  # type: ignore[misc]
+    settings = settings_for(records, strategies=[random, {**forest, "seeds": 2}])
+    found = summarise(pool, settings, play_all(pool, settings, cache=tmp_path, jobs=1))["strategies"]
+    assert (found["random"]["seeds"], found["forest"]["seeds"]) == (3, 2)
+    all_of_it = settings_for(records)
+    again = summarise(pool, all_of_it, play_all(pool, all_of_it, cache=tmp_path, jobs=1))["strategies"]
+    assert again["random"] != found["random"]  # of three seeds against three, not the two both had
+    assert again["random"]["calculations"] == found["random"]["calculations"]
+    assert len(list(tmp_path.glob("*.json"))) == 6
+
+
 def test_the_better_strategy_is_measured_as_better(pool: KnownPool, records: Path, tmp_path: Path) -> None:
     settings = settings_for(records, seeds=8)
     found = summarise(pool, settings, play_all(pool, settings, cache=tmp_path, jobs=1))
@@ -221,7 +233,10 @@ def test_calculations_of_chance_by_counting() -> None:
     hits = np.zeros(30, dtype=bool)
     hits[:7] = True
     needed = [int(np.flatnonzero(np.cumsum(rng.permutation(hits)) == 3)[0]) + 1 for _ in range(20_000)]
-    assert np.mean(needed) == pytest.approx(expected_calculations(30, 7, 3), rel=0.01)
+    mean = expected_calculations(30, 7, 3)
+    assert np.mean(needed) == pytest.approx(mean, rel=0.01)
+    low, high = luck(30, 7, 3)
+    assert 0.92 < np.mean([low <= mean / n <= high for n in needed]) <= 0.99  # calculations are whole numbers
 
 
 def test_intervals_are_those_of_the_mean() -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
     from materia.campaign._doctor import Finding, doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
+    from materia.campaign._plan import plan, require_worth
     from materia.campaign._predict import predict
     from materia.campaign._replay import replay
     from materia.campaign._report import write_report
@@ -24,8 +25,10 @@ _HOME = {
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
     "load_settings": "_settings",
+    "plan": "_plan",
     "predict": "_predict",
     "replay": "_replay",
+    "require_worth": "_plan",
     "run": "_loop",
     "step": "_loop",
     "write_report": "_report",
@@ -41,8 +44,10 @@ __all__ = [
     "doctor",
     "find_campaign_file",
     "load_settings",
+    "plan",
     "predict",
     "replay",
+    "require_worth",
     "run",
     "step",
     "write_report",

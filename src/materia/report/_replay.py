@@ -40,6 +40,7 @@ def _view(result: Mapping[str, Any]) -> dict[str, Any]:
         "clear": all(s["low"] > 1 for s in strategies[best]["against"].values()),
         "best_acceleration": _with_interval(strategies[best]["acceleration"]),
         "random_calculations": f"{goal['random_calculations']:,.0f}".replace(",", "\u2009"),
+        "luck": " and ".join(number(edge, decimals=2) for edge in goal["luck"]),
         "strategies": [_row(name, found, colours[name]) for name, found in strategies.items()],
         "others": list(strategies),
         "figures": [f for f in _figures(goal, strategies, colours) if f["svg"]],

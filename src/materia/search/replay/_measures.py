@@ -24,12 +24,26 @@ def expected_calculations(n: int, hits: int, wanted: int) -> float:
     return wanted * (n + 1) / (hits + 1)
 
 
+def luck(n: int, hits: int, wanted: int) -> tuple[float, float]:
+    """Between which accelerations 95 % of single runs of random choice lie (negative hypergeometric distribution).
+
+    All seeds of a strategy search one pool. What its labels have in common with its structures by chance helps or
+    hurts them together, which an interval over seeds does not show; a strategy that knows nothing moves inside this.
+    """
+    from scipy.stats import nhypergeom
+
+    misses_before = nhypergeom(n, n - hits, wanted)
+    most, least = (wanted + float(misses_before.ppf(p)) for p in (0.975, 0.025))
+    mean = expected_calculations(n, hits, wanted)
+    return mean / most, mean / least
+
+
 def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajectory]) -> dict[str, Any]:
     """Figures of a replay as plain data; intervals are 95 %, from a bootstrap over the seeds.
 
     Returns:
         ``goal`` (pool, hits, ``wanted``: hits a run has to find, ``random_calculations``: what random choice needs
-        for them on average) and ``strategies``: name ->
+        for them on average, ``luck``: see :func:`luck`) and ``strategies``: name ->
 
         - ``acceleration``: ``random_calculations`` over the mean calculations to the wanted hits (an upper bound
           where ``reached`` is below ``seeds``);
@@ -59,7 +73,7 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
             "calculations": interval(calculations),
             "acceleration": interval(calculations, lambda drawn: by_chance / drawn.mean(axis=-1)),
             "against": {
-                other: interval(np.stack([needed[other], calculations]), _ratio) for other in names if other != name
+                other: interval(_paired(needed[other], calculations), _ratio) for other in names if other != name
             },
             "curve": _curve(mine, hits, len(pool), settings.batch, worth),
             "calibration": _calibration(mine),
@@ -70,6 +84,7 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
         "hits": int(hits.sum()),
         "wanted": wanted,
         "random_calculations": round(by_chance, 1),
+        "luck": [round(edge, 4) for edge in luck(len(pool), int(hits.sum()), wanted)],
         "start": settings.start,
         "batch": settings.batch,
         "pool_digest": pool.digest,
@@ -88,6 +103,12 @@ def interval(
         name: round(float(v), 4)
         for name, v in (("value", statistic(samples[..., None, :])[0]), ("low", low), ("high", high))
     }
+
+
+def _paired(first: Floats, second: Floats) -> Floats:
+    """(2, k) over the seeds that both have."""
+    k = min(len(first), len(second))
+    return np.stack([first[:k], second[:k]])
 
 
 def _ratio(drawn: Floats) -> Floats:

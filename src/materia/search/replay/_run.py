@@ -43,7 +43,7 @@ def play_all(
         StorageError: the cache cannot be written.
     """
     folder = Path(cache)
-    todo = [(strategy, seed) for strategy in settings.strategies for seed in range(settings.seeds)]
+    todo = settings.runs
     places = {(s.name, seed): folder / f"{run_key(pool, settings, s, seed)}.json" for s, seed in todo}
     found: dict[tuple[str, int], Trajectory] = {}
     for (name, seed), path in places.items():
@@ -75,7 +75,7 @@ def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySetting
         "pool": pool.digest,
         "goal": settings.model_dump(mode="json", include={"objectives", "constraints", "start", "batch", "most"}),
         "end": settings.end,
-        "strategy": strategy.model_dump(mode="json", exclude={"name"}),
+        "strategy": strategy.model_dump(mode="json", exclude={"name", "seeds"}),
         "seed": seed,
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]

@@ -56,12 +56,14 @@ class StrategySettings(_Strict):
         learner: entry point name in ``materia.learners``: what predicts the pool, retrained every round.
         options: the learner's own settings.
         search: how to choose from the predictions; ``batch`` and ``rounds`` are the replay's.
+        seeds: runs of this strategy, where it is too dear for as many as the others get.
     """
 
     name: str = Field(pattern=_NAME)
     learner: str = "forest"
     options: Mapping[str, JsonValue] = Field(default_factory=dict)
     search: SearchSettings = Field(default_factory=SearchSettings)
+    seeds: int | None = Field(None, ge=2)
 
 
 class ReplaySettings(_Strict):
@@ -97,6 +99,11 @@ class ReplaySettings(_Strict):
         if self.until is not None and self.until < self.share:
             raise ValueError(f"until ({self.until}) lies below share ({self.share})")
         return self
+
+    @property
+    def runs(self) -> list[tuple[StrategySettings, int]]:
+        """Every strategy with each of its seeds."""
+        return [(s, seed) for s in self.strategies for seed in range(s.seeds or self.seeds)]
 
     @property
     def end(self) -> float:

@@ -45,7 +45,7 @@ class ForestLearner:
         y = np.column_stack(list(labels.values()))
         scale = np.maximum(y.std(axis=0), 1e-9)
         model = ExtraTreesRegressor(self.trees, max_features=self.max_features, random_state=seed, n_jobs=1)
-        model.fit(x[rows], y / scale)
+        model.fit(x[rows], y[:, 0] / scale if y.shape[1] == 1 else y / scale)
         each = np.stack([tree.predict(x, check_input=False).reshape(len(x), -1) for tree in model.estimators_]) * scale
         mean, std = each.mean(axis=0), each.std(axis=0) + self.floor * scale
         return Learned({name: (mean[:, j], std[:, j]) for j, name in enumerate(labels)})
