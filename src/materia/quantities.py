@@ -68,6 +68,7 @@ VOLUME = "volume_per_atom"
 SUPPLY_RISK = "supply_risk"
 FORMATION_ENERGY_MP = "formation_energy_per_atom_mp"
 GAP_MP = "gap_pbe_mp"
+ENERGY_ABOVE_HULL_MP = "energy_above_hull_mp"
 GAP_HSE06 = "gap_hse06"
 
 _ALL = (
@@ -80,6 +81,14 @@ _ALL = (
     Quantity(SUPPLY_RISK, "$R$", "1", Fidelity.NONE, "Supply risk (HHI/10000)", lower=0.0),
     Quantity(FORMATION_ENERGY_MP, "$E_f^{MP}$", "eV/atom", Fidelity.MP_PBE, "Formation energy, Materials Project"),
     Quantity(GAP_MP, "$E_g^{MP}$", "eV", Fidelity.MP_PBE, "Band gap, Materials Project", lower=0.0),
+    Quantity(
+        ENERGY_ABOVE_HULL_MP,
+        "$E_{hull}^{MP}$",
+        "eV/atom",
+        Fidelity.MP_PBE,
+        "Energy above hull, Materials Project",
+        lower=0.0,
+    ),
     Quantity(GAP_HSE06, "$E_g^{HSE}$", "eV", Fidelity.HSE06, "Band gap, HSE06", lower=0.0),
 )
 

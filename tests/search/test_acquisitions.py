@@ -8,10 +8,10 @@ from scipy.stats import norm
 
 from materia.errors import ConfigError, SearchError
 from materia.search import Beliefs, Conditions, Constraint, Objective, PoolView, SearchSettings
+from materia.search._improvement import expected_improvement
 from materia.search._pareto import front, hypervolume, open_cells, ranks
 from materia.search._score import choose
 from materia.search.acquisitions import Situation, load, names
-from materia.search.acquisitions.ehvi import expected_improvement
 from materia.search.testing import AcquisitionConformance
 
 

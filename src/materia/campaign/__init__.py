@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import doctor
     from materia.campaign._loop import Driver, Phase, Step, run, step
+    from materia.campaign._plan import plan, require_worth
     from materia.campaign._predict import predict
+    from materia.campaign._replay import replay
     from materia.campaign._report import write_report
     from materia.campaign._request import make_settings, read_quantities
     from materia.campaign._screen import Screened, screen
@@ -41,15 +43,18 @@ _HOME = {
     "load_settings": "_settings",
     "make_settings": "_request",
     "pin": "_decide",
+    "plan": "_plan",
     "predict": "_predict",
     "read_quantities": "_request",
+    "replay": "_replay",
+    "require_worth": "_plan",
     "run": "_loop",
     "screen": "_screen",
     "step": "_loop",
     "submit": "_submit",
+    "trace": "_trace",
     "train": "_train",
     "train_on_site": "_train_site",
-    "trace": "_trace",
     "veto": "_decide",
     "write_report": "_report",
 }
@@ -73,8 +78,11 @@ __all__ = [
     "load_settings",
     "make_settings",
     "pin",
+    "plan",
     "predict",
     "read_quantities",
+    "replay",
+    "require_worth",
     "run",
     "screen",
     "step",

@@ -55,3 +55,13 @@ def validate(crystal: Crystal, *, where: str | None = None) -> Crystal:
             remedy="check the coordinates; partly occupied sites must be ordered first",
         )
     return crystal
+
+
+def touching_volume(crystal: Crystal) -> float:
+    """Cell volume (Å³) at which the closest pair of atoms touches, by covalent radii.
+
+    Depends on species, fractional coordinates and the shape of the cell, not on its size: a guess of the volume
+    that needs no calculation. Radii: Cordero et al., Dalton Trans. 2832 (2008), as in ASE.
+    """
+    ratio, *_ = _closest(crystal)
+    return crystal.volume / ratio**3

@@ -1,7 +1,8 @@
-"""The report: one self-contained page about a campaign."""
+"""The report: self-contained pages, one about a campaign, one about a replay."""
 
 from materia.report._costs import totals
 from materia.report._people import overrides_summary, told
+from materia.report._replay import write_replay
 from materia.report._write import write_report
 
-__all__ = ["overrides_summary", "told", "totals", "write_report"]
+__all__ = ["overrides_summary", "told", "totals", "write_replay", "write_report"]

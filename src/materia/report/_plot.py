@@ -101,6 +101,12 @@ class Plot:
         path = " ".join(f"{self.px(a)},{self.py(b)}" for a, b in points)
         self._add('<polyline class="%s" points="%s" %s/>', css, path, _stroke(colour))
 
+    def ribbon(self, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> None:
+        """The area between two curves over the same x, as of an interval."""
+        there, back = list(zip(x, high, strict=True)), list(zip(x, low, strict=True))[::-1]
+        path = " ".join(f"{self.px(a)},{self.py(b)}" for a, b in there + back)
+        self._add('<polygon class="ribbon" points="%s" %s/>', path, _stroke(colour))
+
     def dot(
         self,
         x: float,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from materia.errors import StorageError
 from materia.record import CampaignRecord
 
 _ASSETS = Path(__file__).parent
+_SCRIPTS = {"viewer.js": "viewer", "page.js": "script"}
 
 
 def write_report(record: CampaignRecord, path: str | Path) -> Path:
@@ -24,8 +26,16 @@ def write_report(record: CampaignRecord, path: str | Path) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
+    return put_page(path, render(record))
+
+
+def put_page(path: str | Path, page: str) -> Path:
+    """Write a page whole or not at all; folders are made; returns its absolute path.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     path = Path(path).resolve()
-    page = render(record)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
@@ -45,11 +55,17 @@ def write_report(record: CampaignRecord, path: str | Path) -> Path:
 
 def render(record: CampaignRecord) -> str:
     """The page as text. Everything from the record is escaped."""
+    from materia.report._view import view
+
+    return fill("page.html.j2", view(record), ("viewer.js", "page.js"))
+
+
+def fill(template: str, values: dict[str, Any], scripts: tuple[str, ...] = ()) -> str:
+    """A template of this folder filled in, with the style sheet and scripts inside; every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     from materia._version import __version__
-    from materia.report._view import view
 
     environment = Environment(
         loader=FileSystemLoader(_ASSETS),
@@ -58,8 +74,6 @@ def render(record: CampaignRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    ours = {name: Markup((_ASSETS / name).read_text(encoding="utf-8")) for name in ("page.css", "viewer.js", "page.js")}  # noqa: S704
-    template = environment.get_template("page.html.j2")
-    return template.render(
-        style=ours["page.css"], viewer=ours["viewer.js"], script=ours["page.js"], version=__version__, **view(record)
-    )
+    ours = {name: Markup((_ASSETS / name).read_text(encoding="utf-8")) for name in ("page.css", *scripts)}  # noqa: S704
+    given = {"style": ours["page.css"], **{_SCRIPTS[name]: ours[name] for name in scripts}, "version": __version__}
+    return environment.get_template(template).render(**given, **values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,7 @@ class Beliefs:
         if not columns:
             raise SearchError("beliefs without any quantity", remedy="pass at least one quantity's mean and std")
         self._columns: dict[str, tuple[Floats, Floats]] = {}
+        self._derived: dict[Hashable, Floats] = {}
         self.n = -1
         for name, (mean_like, std_like) in columns.items():
             mean = np.ascontiguousarray(mean_like, dtype=np.float64)
@@ -66,6 +67,20 @@ class Beliefs:
             mean, std = self.column(name)
             good &= np.isfinite(mean) & np.isfinite(std)
         return good
+
+    def derived(self, key: Hashable, make: Callable[[], Floats]) -> Floats:
+        """(n,) something that follows from these beliefs alone, made once and kept; not to be written to.
+
+        The slots of a round share their beliefs, so what one ask has worked out the next need not. Keys must be
+        few: each keeps n numbers for as long as the beliefs live.
+        """
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
+
+    def rows(self, index: np.ndarray) -> Beliefs:
+        """The same beliefs about some of the candidates (indices, or a mask)."""
+        return Beliefs({name: (mean[index], std[index]) for name, (mean, std) in self._columns.items()})
 
     def at(self, index: int) -> dict[str, dict[str, float]]:
         """One candidate's beliefs as plain data: quantity -> {"mean", "std"}."""

@@ -106,14 +106,21 @@ class Conditions:
 
     def log_probabilities(self, beliefs: Beliefs) -> dict[str, Floats]:
         """Quantity -> (n,) log probability of meeting all conditions on it."""
-        return {q: log_interval(*beliefs.column(q), low, high, _floor(q)) for q, (low, high) in self.intervals.items()}
+        return {q: self._log_probability(beliefs, q) for q in self.intervals}
+
+    def _log_probability(self, beliefs: Beliefs, name: str) -> Floats:
+        low, high = self.intervals[name]
+        return beliefs.derived(
+            ("log p", name, low, high), lambda: log_interval(*beliefs.column(name), low, high, _floor(name))
+        )
+
+    def log_probability(self, beliefs: Beliefs) -> Floats:
+        """(n,) log probability of being a hit."""
+        return sum(self.log_probabilities(beliefs).values(), start=np.zeros(beliefs.n))
 
     def probability(self, beliefs: Beliefs) -> Floats:
         """(n,) probability of being a hit."""
-        total = np.zeros(beliefs.n)
-        for column in self.log_probabilities(beliefs).values():
-            total = total + column
-        return np.exp(total)
+        return np.exp(self.log_probability(beliefs))
 
     def chances(self, predictions: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         """Quantity -> probability that one candidate meets all conditions on it.
@@ -129,7 +136,14 @@ class Conditions:
 
     def expected_losses(self, beliefs: Beliefs) -> dict[str, Floats]:
         """Objective's quantity -> (n,) expected loss in its unit (unweighted)."""
-        return {o.quantity: expected_loss(o, *beliefs.column(o.quantity)) for o in self.objectives}
+
+        def loss(objective: Objective) -> Floats:
+            return beliefs.derived(
+                ("loss", objective.quantity, objective.window, objective.goal),
+                lambda: expected_loss(objective, *beliefs.column(objective.quantity)),
+            )
+
+        return {o.quantity: loss(o) for o in self.objectives}
 
     def expected_miss(self, beliefs: Beliefs) -> Floats:
         """(n,) expected total loss plus expected distance to what a hit needs; breaks ties, smaller is better."""

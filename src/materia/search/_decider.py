@@ -19,7 +19,7 @@ from materia.search._conditions import Conditions, Verdict
 from materia.search._sampler import CHOICE, ORPHAN, PARAM, PoolSampler, held, reserving_ask
 from materia.search._settings import SearchSettings
 from materia.search._storage import open_study
-from materia.search._view import PoolView
+from materia.search._view import PoolView, family_codes
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Decider:
         seed: the campaign's seed.
         groups: name -> (n,) family labels, such as ``{"prototype": ..., "chemistry": ...}``.
         exclude: rows that are already labelled at the start.
+        formulas: (n,) reduced formulas; the acquisition ``chemist`` needs them.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Decider:
         seed: int = 0,
         groups: Mapping[str, Sequence[Hashable]] | None = None,
         exclude: AbstractSet[int] = frozenset(),
+        formulas: Sequence[str] | None = None,
     ) -> None:
         self.conditions = conditions
         self.settings = settings
         self.ids = ids
-        self.groups = dict(groups or {})
+        self.groups = {name: family_codes(labels) for name, labels in (groups or {}).items()}
+        self.formulas = formulas
         self.sampler = PoolSampler(
             PoolView(len(ids), conditions=conditions, groups=self.groups),
             settings=settings,
@@ -128,7 +131,15 @@ class Decider:
         given = (beliefs, eligible, embedding, cost, success)
         if any(new is not old for new, old in zip(given, self._given, strict=True)):  # a round's slots share one
             self.sampler.view = PoolView(
-                len(self.ids), self.conditions, beliefs, eligible, embedding, self.groups, cost, success
+                len(self.ids),
+                self.conditions,
+                beliefs,
+                eligible,
+                embedding,
+                self.groups,
+                cost,
+                success,
+                self.formulas,
             )
             self._given = given
         with self.sampler.reserving():

@@ -35,16 +35,21 @@ def log_interval(mean: Floats, std: Floats, low: float, high: float, floor: floa
     if math.isinf(low) and math.isinf(high):
         return np.zeros(mean.shape)
     exact = std == 0
+    known = np.where((mean >= low) & (mean <= high), 0.0, -np.inf)
+    if exact.all():
+        return known
     scale = np.where(exact, 1.0, std)
+    if math.isinf(low):
+        return np.where(exact, known, log_ndtr((high - mean) / scale))
+    if math.isinf(high):
+        return np.where(exact, known, log_ndtr((mean - low) / scale))
     a, b = (low - mean) / scale, (high - mean) / scale
     flip = a > 0  # work in the left tail, where log_ndtr keeps its digits
     a, b = np.where(flip, -b, a), np.where(flip, -a, b)
     upper, lower = log_ndtr(b), log_ndtr(a)
     with np.errstate(divide="ignore", invalid="ignore"):
         inside = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
-    result = np.where(np.isneginf(lower), upper, inside)
-    known = np.where((mean >= low) & (mean <= high), 0.0, -np.inf)
-    return np.where(exact, known, result)
+    return np.where(exact, known, np.where(np.isneginf(lower), upper, inside))
 
 
 def hinge(mean: Floats, std: Floats, corner: float, floor: float | None = None) -> Floats:
@@ -55,6 +60,8 @@ def hinge(mean: Floats, std: Floats, corner: float, floor: float | None = None) 
     if floor is not None and corner < floor:
         return (floor - corner) + hinge(mean, std, floor)
     exact = std == 0
+    if exact.all():
+        return np.maximum(mean - corner, 0.0)
     scale = np.where(exact, 1.0, std)
     z = (mean - corner) / scale
     value = scale * (np.exp(-0.5 * z * z) / _SQRT_2PI + z * ndtr(z))

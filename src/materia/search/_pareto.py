@@ -11,9 +11,15 @@ from materia.search._gauss import Floats
 
 def front(losses: Floats) -> Floats:
     """The rows of (k, m) losses that no other row dominates, without doubles, sorted by their columns."""
-    rows = np.unique(np.atleast_2d(losses), axis=0)
-    keep = [not np.any(np.all(rows <= row, axis=1) & np.any(rows < row, axis=1)) for row in rows]
-    return rows[np.array(keep, dtype=bool)] if len(rows) else rows
+    left = np.atleast_2d(losses)
+    found = []
+    while len(left):  # nothing dominates the row of least sum; once round for each row of the front
+        best = left[np.argmin(left.sum(axis=1))]
+        found.append(best)
+        left = left[np.any(left < best, axis=1)]
+    rows = np.unique(np.array(found).reshape(len(found), np.atleast_2d(losses).shape[1]), axis=0)
+    keep = [not np.any(np.all(rows <= row, axis=1) & np.any(rows < row, axis=1)) for row in rows]  # equal sums
+    return np.asarray(rows[np.array(keep, dtype=bool)])
 
 
 def ranks(losses: Floats) -> np.ndarray:

@@ -18,15 +18,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from materia.errors import PoolExhaustedError, SearchError
-from materia.search._gauss import Floats
-from materia.search._score import Choice, choose
+from materia.search._past import CHOICE, ORPHAN, PARAM, Past, held
+from materia.search._score import Choice, acquisition_at, choose
 from materia.search._settings import SearchSettings
 from materia.search._view import PoolView
-from materia.search.acquisitions import load
 
-PARAM = "candidate"
-CHOICE = "choice"
-ORPHAN = "orphan"
+__all__ = ["CHOICE", "ORPHAN", "PARAM", "PoolSampler", "held", "reserving_ask"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
         self._lock_path = None if lock is None else str(lock)
         self._others = RandomSampler(seed=seed)
         self._place: _Place | None = None
+        self._known: Past | None = None
         self._start_locks()
 
     def _start_locks(self) -> None:
@@ -90,6 +88,7 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_threads"], state["_file"]
+        state["_known"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -137,13 +136,14 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             (n,) bool, and how many are left after each test (``pool``, ``eligible``, ..., ``free``).
         """
         mask, funnel = self.view.choosable(self.settings.max_cost_s)
-        taken = set(self.exclude) | {i for _, i in self._candidates(study)}
+        taken = self.exclude
         if self._place is not None:
-            taken |= self._place.taken | set(self._place.pending)
+            taken = taken | self._place.taken | frozenset(self._place.pending)
             if self._place.pinned is not None:
                 mask[self._place.pinned] = True
-        mask[[i for i in taken if 0 <= i < self.view.n]] = False
-        return mask, {**funnel, "free": int(mask.sum())}
+        for rows in (self._past(study).rows(), np.fromiter(taken, dtype=np.int64, count=len(taken))):
+            mask[rows[(rows >= 0) & (rows < self.view.n)]] = False
+        return mask, {**funnel, "free": int(np.count_nonzero(mask))}
 
     def require_free(self, study: Study) -> tuple[np.ndarray, dict[str, int]]:
         """As :meth:`free`.
@@ -198,71 +198,45 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
 
     def _choose(self, study: Study, trial: FrozenTrial) -> Choice:
         mask, _ = self.require_free(study)
-        place = self._place
+        place, past = self._place, self._past(study)
         only = None if place is None else place.pinned
         if only is not None and not mask[only]:
             raise SearchError(f"candidate {only} is pinned and cannot be chosen: it is taken")
+        m = len(self.view.conditions.objectives) if self.view.conditions is not None else 0
         if place is None:
             acquisition = self.settings.acquisition
             rng = np.random.default_rng([self.seed, trial.number])
         else:
-            explores = self.settings.explores(place.round, place.slot) and load(self.settings.acquisition).adjusted
-            explores &= only is None
-            acquisition = self.settings.explorer if explores else self.settings.acquisition
+            pinned, settings = only is not None, self.settings
+            acquisition = settings.acquisition if pinned else acquisition_at(settings, place.round, place.slot)
             rng = np.random.default_rng([self.seed, place.round, place.slot])
         return choose(
             self.view,
             self.settings,
             acquisition,
             free=mask,
-            pending=self._pending(study),
-            observed=self._observed(study),
+            pending=self._pending(past),
+            observed=past.observed(None if place is None else place.round, m),
             rng=rng,
             only=only,
         )
 
-    def _candidates(self, study: Study) -> list[tuple[FrozenTrial, int]]:
-        """Trials that hold a candidate, and which; orphans left out, queued trials included."""
-        found = []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.user_attrs.get(ORPHAN):
-                continue
-            index = held(trial, self.name)
-            if index is not None:
-                found.append((trial, index))
-        return found
+    def _past(self, study: Study) -> Past:
+        """The trials as they are now."""
+        with self._threads:
+            if self._known is None or not self._known.is_of(study, self.name):
+                self._known = Past(study, self.name)
+            self._known.read(study)
+            return self._known
 
-    def _pending(self, study: Study) -> tuple[int, ...]:
+    def _pending(self, past: Past) -> tuple[int, ...]:
+        """Rows computed elsewhere, then those of this study, oldest first: the order of the discounts' product."""
         place = self._place
-        rows: dict[int, None] = dict.fromkeys(place.pending) if place is not None else {}
-        for trial, index in self._candidates(study):
-            if place is not None and trial.user_attrs.get("round") == place.round:
-                if trial.user_attrs.get("slot", -1) < place.slot:
-                    rows[index] = None
-            elif trial.state == TrialState.RUNNING:
-                rows[index] = None
-        return tuple(sorted(i for i in rows if 0 <= i < self.view.n))
-
-    def _observed(self, study: Study) -> Floats:
-        """(k, m) losses of computed candidates that respect the constraints, of earlier rounds only."""
-        m = len(self.view.conditions.objectives) if self.view.conditions is not None else 0
-        losses = []
-        for trial, _ in self._candidates(study):
-            if trial.state != TrialState.COMPLETE or trial.values is None or len(trial.values) != m:
-                continue
-            if self._place is not None and trial.user_attrs.get("round", -1) >= self._place.round:
-                continue
-            if all(value <= 0 for value in trial.constraints.values()):
-                losses.append(trial.values)
-        return np.array(losses, dtype=np.float64).reshape(len(losses), m)
-
-
-def held(trial: FrozenTrial, name: str = PARAM) -> int | None:
-    """The candidate a trial holds: as a parameter, reserved before that, or queued."""
-    reserved = trial.user_attrs.get(CHOICE, {}).get("candidate")
-    queued = trial.system_attrs.get("fixed_params", {}).get(name)
-    index = trial.params.get(name, reserved if reserved is not None else queued)
-    return None if index is None else int(index)
+        rows: dict[int, None] = {}
+        if place is not None:
+            rows = dict.fromkeys(place.pending)
+        rows |= dict.fromkeys(past.pending(None, 0) if place is None else past.pending(place.round, place.slot))
+        return tuple(i for i in rows if 0 <= i < self.view.n)
 
 
 def reserving_ask(study: Study) -> tuple[optuna.Trial, int]:

@@ -13,6 +13,7 @@ from materia.search._settings import SearchSettings
 from materia.search._view import PoolView
 from materia.search.acquisitions import Acquisition, Situation, load
 
+_SAME = 1e-9  # differences this small are those between two processors' exponentials: they must not decide
 _LEAST = 1e-12  # smallest success and novelty, so that a poor candidate stays above an impossible one
 
 
@@ -35,6 +36,12 @@ class Choice:
     rank: int
 
 
+def acquisition_at(settings: SearchSettings, round_: int, slot: int) -> str:
+    """Name of the acquisition that chooses for a slot: the explorer in its share of them."""
+    explores = settings.explores(round_, slot) and load(settings.acquisition).adjusted
+    return settings.explorer if explores else settings.acquisition
+
+
 def choose(
     view: PoolView,
     settings: SearchSettings,
@@ -48,8 +55,8 @@ def choose(
 ) -> Choice:
     """The free candidate of greatest value, or the one a person wants, scored like the others.
 
-    Where several are equal (all impossible, say), the smallest expected loss and distance to the conditions
-    decides, then ``rng``.
+    Where several are equal within a billionth (all impossible, say), the smallest expected loss and distance to the
+    conditions decides, then ``rng``.
 
     Args:
         free: (n,) bool, at least one True.
@@ -58,6 +65,7 @@ def choose(
         only: row of the free candidate to choose whatever its value.
     """
     method = load(acquisition)
+    adjustments = _adjustments(view, settings, pending, free) if method.adjusted else {}
     factors: dict[str, Floats]
     if view.conditions is None or view.beliefs is None:
         if acquisition != "random":
@@ -66,16 +74,17 @@ def choose(
             )
         factors = {"draw": np.log(1.0 - rng.random(view.n))}
     else:
-        situation = Situation(view.beliefs, view.conditions, free, pending, observed, rng)
+        handicap = np.where(free, sum(adjustments.values(), start=np.zeros(view.n)), -np.inf)
+        situation = Situation(view.beliefs, view.conditions, free, pending, observed, rng, handicap, view.formulas)
         factors = _checked(acquisition, method, situation)
-    if method.adjusted:
-        factors |= _adjustments(view, settings, pending, free)
-    total = np.sum(list(factors.values()), axis=0)
+    factors |= adjustments
+    total = sum(factors.values(), start=np.zeros(view.n))
     total = np.where(free, total, -np.inf)
-    ties = np.flatnonzero(free & (total == total[free].max())) if only is None else np.array([only])
+    best = free & (total >= total.max() - _SAME)
+    ties = np.flatnonzero(best) if only is None else np.array([only])
     if len(ties) > 1 and method.adjusted and view.conditions is not None and view.beliefs is not None:
-        miss = view.conditions.expected_miss(view.beliefs)[ties]
-        ties = ties[miss == miss.min()]
+        miss = view.conditions.expected_miss(view.beliefs.rows(ties))
+        ties = ties[miss <= miss.min() + _SAME]
     index = int(ties[rng.integers(len(ties))]) if len(ties) > 1 else int(ties[0])
     score = {name: float(np.exp(column[index])) for name, column in factors.items()}
     logs = {name: float(column[index]) for name, column in factors.items()}
@@ -108,14 +117,10 @@ def _adjustments(
     factors: dict[str, Floats] = {}
     if pending and settings.diversity > 0:
         if view.embedding is not None:
-            novelty = np.ones(view.n)
-            for index in pending:
-                novelty *= 1.0 - settings.diversity * view.similarity(index)
-            factors["novelty"] = np.log(np.maximum(novelty, _LEAST))
+            factors["novelty"] = np.log(np.maximum(view.novelty(pending, settings.diversity), _LEAST))
         shared = np.zeros(view.n)
         for codes in view.codes.values():
-            for index in pending:
-                shared += codes == codes[index]
+            shared += np.bincount(codes[list(pending)], minlength=int(codes.max()) + 1)[codes]
         if view.codes:
             factors["family"] = shared * np.log1p(-0.5 * settings.diversity)
     if view.success is not None:

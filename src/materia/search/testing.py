@@ -34,7 +34,8 @@ def situation(seed: int = 0, *, n: int = 40, pending: tuple[int, ...] = (3,)) ->
     eligible = np.ones(n, dtype=bool)
     eligible[list(pending)] = False
     observed = np.array([[0.0, 0.05, 0.4], [0.4, -0.02, 0.3], [0.1, 0.08, 0.1]])
-    return Situation(beliefs, conditions, eligible, pending, observed, np.random.default_rng(seed))
+    formulas = [("GaAs", "CuInSe2", "SiO2", "FeS", "NaCl")[i % 5] for i in range(n)]
+    return Situation(beliefs, conditions, eligible, pending, observed, np.random.default_rng(seed), formulas=formulas)
 
 
 class AcquisitionConformance:
@@ -63,7 +64,13 @@ class AcquisitionConformance:
     def test_no_pending_and_no_results_will_do(self, acquisition: Acquisition) -> None:
         given = situation(pending=())
         bare = Situation(
-            given.beliefs, given.conditions, given.eligible, (), np.empty((0, 3)), np.random.default_rng(0)
+            given.beliefs,
+            given.conditions,
+            given.eligible,
+            (),
+            np.empty((0, 3)),
+            np.random.default_rng(0),
+            formulas=given.formulas,
         )
         for column in acquisition(bare).values():
             assert not np.isnan(column).any()

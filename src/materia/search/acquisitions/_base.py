@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol, cast, runtime_checkable
 
@@ -28,6 +29,10 @@ class Situation:
         pending: rows chosen but not yet known, oldest first.
         observed: (k, m) losses of computed candidates that respect the constraints, objectives in written order.
         rng: seeded for this one choice.
+        handicap: (n,) logarithm of what will be multiplied on afterwards (diversity, success, cost), -inf where a
+            candidate cannot be chosen. An acquisition may answer with an upper bound where this proves that the
+            candidate cannot come first.
+        formulas: (n,) reduced formulas, where the caller knows them.
     """
 
     beliefs: Beliefs
@@ -36,6 +41,8 @@ class Situation:
     pending: tuple[int, ...]
     observed: Floats
     rng: np.random.Generator
+    handicap: Floats | None = None
+    formulas: Sequence[str] | None = None
 
 
 @runtime_checkable
@@ -64,6 +71,12 @@ def load(name: str) -> Acquisition:
     Raises:
         ConfigError: there is none; the message lists those that are.
     """
+    return _class(name)()
+
+
+@cache
+def _class(name: str) -> Callable[[], Acquisition]:
+    """Looked up once: reading what is installed takes longer than choosing."""
     found = entry_points(group=GROUP, name=name)
     if not found:
         raise ConfigError(
@@ -71,4 +84,4 @@ def load(name: str) -> Acquisition:
             where="search.acquisition",
             remedy=f"use one of: {', '.join(names())}",
         )
-    return cast(Acquisition, next(iter(found)).load()())
+    return cast(Callable[[], Acquisition], next(iter(found)).load())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_ndtr
 
-from materia.search._conditions import expected_loss
 from materia.search._gauss import Floats
 from materia.search.acquisitions._base import Situation
 
@@ -26,10 +25,11 @@ class Probability:
     def __call__(self, situation: Situation) -> dict[str, Floats]:
         conditions, beliefs = situation.conditions, situation.beliefs
         factors = {f"p_{q}": column for q, column in conditions.log_probabilities(beliefs).items()}
+        losses = conditions.expected_losses(beliefs)
         for objective in conditions.objectives:
             if objective.goal is not None:
-                mean, std = beliefs.column(objective.quantity)
-                loss = expected_loss(objective, mean, std)
+                _, std = beliefs.column(objective.quantity)
+                loss = losses[objective.quantity]
                 among = loss[situation.eligible]
                 spread = np.hypot(std, among.std())
                 z = (among.mean() - loss) / np.where(spread > 0, spread, 1.0)

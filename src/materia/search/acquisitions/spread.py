@@ -25,7 +25,7 @@ class Spread:
             typical = float(np.median(std[situation.eligible]))
             if typical > 0:
                 squares.append((std / typical) ** 2)
-        log_p = sum(conditions.log_probabilities(beliefs).values(), start=np.zeros(beliefs.n))
+        log_p = conditions.log_probability(beliefs)
         with np.errstate(divide="ignore"):
             spread = 0.5 * np.log(np.mean(squares, axis=0)) if squares else np.zeros(beliefs.n)
         return {"spread": spread, "plausible": 0.5 * log_p}

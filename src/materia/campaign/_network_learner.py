@@ -1,0 +1,53 @@
+"""The campaign's surrogate as a learner of replays: the network, trained anew every round."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from materia.search.replay import KnownPool, Learned
+from materia.surrogate import Example, Surrogate, SurrogateSettings, train
+
+
+class NetworkLearner:
+    """Trains a surrogate on the labels at hand and predicts the pool, as a campaign does.
+
+    Weights it starts from must not have seen a label of the pool: those that ship were pretrained on Materials
+    Project data, so a replay on such data sets ``pretrained: null``.
+
+    Args:
+        every: rounds from one training to the next; in between the last model goes on predicting.
+        **settings: fields of :class:`materia.surrogate.SurrogateSettings`.
+    """
+
+    def __init__(self, every: int = 1, **settings: Any) -> None:
+        self.every = every
+        self.settings = SurrogateSettings.model_validate(settings)
+        self._rounds = 0
+        self._learned: Learned | None = None
+
+    def learn(
+        self, pool: KnownPool, rows: NDArray[np.int64], labels: Mapping[str, NDArray[np.float64]], seed: int
+    ) -> Learned:
+        if self._learned is None or self._rounds % self.every == 0:
+            self._learned = self._train(pool, rows, labels, seed)
+        self._rounds += 1
+        return self._learned
+
+    def _train(
+        self, pool: KnownPool, rows: NDArray[np.int64], labels: Mapping[str, NDArray[np.float64]], seed: int
+    ) -> Learned:
+        examples = [
+            Example(pool.crystals[i], {q: float(v[k]) for q, v in labels.items()}, pool.formulas[i])
+            for k, i in enumerate(rows)
+        ]
+        with tempfile.TemporaryDirectory(prefix="materia-replay-") as folder:
+            model: Surrogate = train(
+                examples, targets=tuple(labels), settings=self.settings, folder=folder, seed=seed, progress=False
+            )
+        found = model.predict(pool.crystals)
+        return Learned({name: found.column(name) for name in labels}, found.embedding)

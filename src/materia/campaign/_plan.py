@@ -1,0 +1,189 @@
+"""The backtest gate: what a campaign's strategy would have won on the labels at hand, before anything is spent."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from materia.campaign._folder import load_dataset, now
+from materia.campaign._learning import MIN_EXAMPLES
+from materia.campaign._replay import replay
+from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
+from materia.compute import Site
+from materia.errors import CampaignError, EngineError, StorageError
+from materia.search import Conditions
+from materia.search.replay import DataSettings, KnownPool, ReplaySettings, StrategySettings
+from materia.simulation import cost_features, engine, estimate_seconds, level
+from materia.space import generate
+
+MIN_HITS = 20  # below this a backtest cannot tell
+CAMPAIGN, BASELINE = "campaign", "forest"
+
+# Lannelongue, Grealey & Inouye, Adv. Sci. 8, 2100707 (2021): method, world averages of the carbon intensity
+# (g CO2e/kWh) and of the power usage effectiveness, power of a core of unknown make (W). Memory is left out.
+CARBON_INTENSITY, PUE, CORE_POWER = 475.0, 1.67, 12.0
+
+_SAMPLE = 200  # candidates whose cost is estimated
+
+
+def plan(
+    file: str | Path,
+    folder: str | Path | None = None,
+    *,
+    override: str = "",
+    seeds: int = 10,
+    jobs: int | None = None,
+    on_run: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Replay a campaign's strategy on the labels it starts from, and say whether it is worth running.
+
+    Args:
+        file: campaign file, or the name of one that ships.
+        folder: campaign folder, where ``plan.json`` and the backtest go; default ``runs/NAME``.
+        override: reason for which the campaign is to run although the backtest speaks against it; recorded with
+            who gave it and when.
+        seeds, jobs, on_run: as for :func:`materia.replay`.
+
+    Returns:
+        ``verdict``: ``go``; ``refused`` (the interval of the acceleration against random choice,
+        luck with the pool of labels included, includes 1),
+        ``overridden``, or ``unknown`` (fewer than 20 known hits: a round of exploration is planned instead);
+        ``hits``, ``labels``, ``acceleration`` and ``against_forest`` with their intervals where they are known;
+        ``picks`` and their ``cost``.
+
+    Raises:
+        ConfigError, DatasetError: the file or its data cannot be used.
+        StorageError: the plan cannot be recorded.
+    """
+    settings = load_settings(find_campaign_file(file))
+    where = Path(folder) if folder is not None else Path("runs") / settings.name
+    known, hits = _known(settings)
+    found: dict[str, Any] = {"name": settings.name, "labels": known, "hits": hits, "needed_hits": MIN_HITS}
+    if hits < MIN_HITS:
+        found |= {
+            "verdict": "unknown",
+            "picks": settings.search.batch,
+            "exploration": {"rounds": 1, "exploration": 1.0},
+        }
+    else:
+        figures = replay(_backtest(settings, known, seeds), where / "backtest", jobs=jobs, on_run=on_run)
+        mine = figures["strategies"][CAMPAIGN]
+        speed = _with_luck(mine["acceleration"], figures["goal"]["luck"])
+        found |= {
+            "verdict": "go" if speed["low"] > 1 else "overridden" if override else "refused",
+            "acceleration": speed,
+            "against_forest": mine["against"][BASELINE],
+            "seeds": mine["seeds"],
+            "page": figures["page"],
+            "picks": settings.search.batch * settings.search.rounds,
+        }
+    found["cost"] = _cost(settings, int(found["picks"]))
+    if override:
+        found["override"] = {"reason": override, "who": getpass.getuser(), "when": now()}
+    _record(where / "plan.json", found)
+    return found
+
+
+def _with_luck(speed: Mapping[str, float], luck: Sequence[float]) -> dict[str, float]:
+    """The interval over seeds, widened to what luck with this one pool could have done: labels dealt out at random
+    among its structures must not pass for knowledge."""
+    low, high = min(speed["low"], speed["value"] / luck[1]), max(speed["high"], speed["value"] / luck[0])
+    return {"value": speed["value"], "low": round(low, 4), "high": round(high, 4)}
+
+
+def require_worth(found: dict[str, Any]) -> None:
+    """
+    Raises:
+        CampaignError: the backtest refused the campaign.
+    """
+    if found["verdict"] == "refused":
+        speed = found["acceleration"]
+        raise CampaignError(
+            f"on the labels at hand the strategy is {speed['value']:.2f} ({speed['low']:.2f} to {speed['high']:.2f}) "
+            "times as fast as random choice: the interval includes 1",
+            where=found["name"],
+            remedy='change the strategy or add labels; to run it all the same: --override "REASON", which is recorded',
+        )
+
+
+def _known(settings: CampaignSettings) -> tuple[int, int]:
+    """Labelled structures that have every quantity asked about, and how many of them are hits."""
+    if settings.data is None or not load_dataset(settings).computed:
+        return 0, 0
+    conditions = Conditions(settings.objectives, settings.constraints)
+    pool = KnownPool.load(DataSettings(dataset=settings.data), conditions)
+    return len(pool), int(pool.hits(conditions).sum())
+
+
+def _backtest(settings: CampaignSettings, known: int, seeds: int) -> ReplaySettings:
+    options = {} if settings.surrogate is None else settings.surrogate.model_dump(mode="json")
+    learner = "none" if settings.surrogate is None else "network"
+    mine = StrategySettings(name=CAMPAIGN, learner=learner, options=options, search=settings.search)
+    forest = {"acquisition": "probability", "exploration": 0.0, "diversity": 0.0}
+    return ReplaySettings(
+        version=1,
+        name=settings.name,
+        data=DataSettings(dataset=settings.data),
+        objectives=settings.objectives,
+        constraints=settings.constraints,
+        start=max(MIN_EXAMPLES, known // 10),
+        batch=settings.search.batch,
+        seeds=seeds,
+        strategies=(mine, StrategySettings.model_validate({"name": BASELINE, "learner": "forest", "search": forest})),
+    )
+
+
+def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
+    """CPU hours, node-hours, hours on the wall (queues left out) and kg CO2e of so many average picks."""
+    chosen = level(settings.ladder.level)
+    pool, program = generate(settings.space), engine(chosen.engine)
+    rows = np.random.default_rng(settings.seed).permutation(len(pool))[:_SAMPLE]
+    seconds = []
+    for crystal in map(pool.crystal, map(int, rows)):
+        try:
+            features = cost_features(crystal, chosen, program.n_electrons(crystal, chosen))
+        except EngineError as error:
+            return {"unknown": error.what}
+        seconds.append(sum(estimate_seconds(recipe, features) for recipe in settings.ladder.recipes))
+    limit = settings.search.max_cost_s
+    affordable = [s for s in seconds if limit is None or s <= limit] or [min(seconds)]
+    each = float(np.mean(affordable))
+    node, in_parallel = _machine(settings)
+    cpu_hours = picks * each / 3600
+    return {
+        "cpu_s_pick": round(each, 1),
+        "cpu_hours": round(cpu_hours, 3),
+        "node_hours": None if node is None else round(cpu_hours / node, 3),
+        "wall_hours": round(cpu_hours / in_parallel, 3),
+        "co2e_kg": round(cpu_hours * CORE_POWER / 1000 * PUE * CARBON_INTENSITY / 1000, 4),
+        "co2e_source": "Lannelongue et al., Adv. Sci. 8, 2100707 (2021): world averages, memory left out",
+    }
+
+
+def _machine(settings: CampaignSettings) -> tuple[int | None, int]:
+    """Cores of a node where known, and cores at work at once: a batch's jobs run side by side."""
+    compute = settings.compute
+    if compute.backend == "local":
+        cores = len(os.sched_getaffinity(0))
+        return cores, min(compute.cores or cores, cores)
+    if compute.backend == "slurm":
+        return Site.load(compute.site, compute.overrides).limits().cores, settings.search.batch
+    return None, settings.search.batch
+
+
+def _record(path: Path, found: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"the plan cannot be recorded: {error.strerror or error}", where=path, remedy="check folder and permissions"
+        ) from error

@@ -1,0 +1,128 @@
+"""All runs of a replay: over processes, each kept on disk as soon as it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from materia.errors import StorageError
+from materia.search.replay._pool import KnownPool
+from materia.search.replay._settings import ReplaySettings, StrategySettings
+from materia.search.replay._trajectory import Trajectory, play
+
+FORMAT = 1  # raise it when a change makes runs differ: kept ones are then made anew
+
+Report = Callable[[int, int], None]
+Todo = tuple[StrategySettings, int]
+
+
+def play_all(
+    pool: KnownPool,
+    settings: ReplaySettings,
+    *,
+    cache: str | Path,
+    jobs: int | None = None,
+    report: Report | None = None,
+) -> list[Trajectory]:
+    """Every strategy with every seed, those kept from before included.
+
+    Args:
+        cache: folder of finished runs, one file each; a replay that was cut off goes on from there.
+        jobs: processes; by default one for each core this process may use.
+        report: called with the runs done and the runs in all.
+
+    Returns:
+        In order of strategies, then seeds.
+
+    Raises:
+        StorageError: the cache cannot be written.
+    """
+    folder = Path(cache)
+    todo = settings.runs
+    places = {(s.name, seed): folder / f"{run_key(pool, settings, s, seed)}.json" for s, seed in todo}
+    found: dict[tuple[str, int], Trajectory] = {}
+    for (name, seed), path in places.items():
+        if (kept := _read(path)) is not None:
+            found[name, seed] = Trajectory(name, seed, kept.order, kept.rounds)
+
+    def done(run: Trajectory) -> None:
+        _write(places[run.strategy, run.seed], run)
+        found[run.strategy, run.seed] = run
+        if report is not None:
+            report(len(found), len(todo))
+
+    left = [(s, seed) for s, seed in todo if (s.name, seed) not in found]
+    if report is not None:
+        report(len(found), len(todo))
+    workers = min(jobs or len(os.sched_getaffinity(0)), len(left))
+    if workers <= 1:
+        for strategy, seed in left:
+            done(play(pool, settings, strategy, seed))
+    else:
+        _over_processes(pool, settings, left, workers, done)
+    return [found[s.name, seed] for s, seed in todo]
+
+
+def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySettings, seed: int) -> str:
+    """Hash of everything a run depends on but the versions of the libraries."""
+    about = {
+        "format": FORMAT,
+        "pool": pool.digest,
+        "goal": settings.model_dump(mode="json", include={"objectives", "constraints", "start", "batch", "most"}),
+        "end": settings.end,
+        "strategy": strategy.model_dump(mode="json", exclude={"name", "seeds"}),
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _over_processes(
+    pool: KnownPool, settings: ReplaySettings, left: list[Todo], workers: int, done: Callable[[Trajectory], None]
+) -> None:
+    executor = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(pool, settings)
+    )
+    try:
+        for future in as_completed([executor.submit(_play, strategy, seed) for strategy, seed in left]):
+            done(future.result())
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+_GIVEN: list[tuple[KnownPool, ReplaySettings]] = []  # of a worker process
+
+
+def _begin(pool: KnownPool, settings: ReplaySettings) -> None:
+    _GIVEN.append((pool, settings))
+
+
+def _play(strategy: StrategySettings, seed: int) -> Trajectory:
+    return play(*_GIVEN[0], strategy, seed)
+
+
+def _read(path: Path) -> Trajectory | None:
+    try:
+        return Trajectory.from_json(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):  # damaged: made anew
+        return None
+
+
+def _write(path: Path, run: Trajectory) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(run.to_json(), separators=(",", ":")))
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"a finished run cannot be kept: {error.strerror or error}",
+            where=path,
+            remedy="check free space and permissions, then run again: finished runs are kept",
+        ) from error

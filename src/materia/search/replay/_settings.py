@@ -1,0 +1,153 @@
+"""The replay file: a dataset, a goal, and the strategies that are let loose on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from materia.errors import ConfigError
+from materia.search._settings import Constraint, Objective, SearchSettings
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Strict):
+    """Structures whose answers are known.
+
+    Attributes:
+        dataset: a dataset folder of this project, or ``shipped``; structures are those before relaxation.
+        records: a file of one JSON record a line (``.jsonl`` or ``.jsonl.gz``):
+            ``{"id", "structure": {"lattice" (3x3, Å, rows), "species", "frac_coords"}, "targets": {...}}``, with
+            ``space_group`` where it is known. Give this or ``dataset``.
+        targets: for records: field of ``targets`` -> registered quantity.
+        volume: for records, whose cells are relaxed: ``touching`` rescales every cell to the volume at which its
+            closest atoms touch, which needs no calculation; ``given`` keeps the relaxed volume, which a search would
+            not know: an upper bound to show beside it.
+    """
+
+    dataset: str | None = None
+    records: str | None = None
+    targets: Mapping[str, str] = Field(default_factory=dict)
+    volume: Literal["touching", "given"] = "touching"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.dataset is None) == (self.records is None):
+            raise ValueError("give exactly one of dataset and records")
+        if self.records is not None and not self.targets:
+            raise ValueError("records need targets: which of their fields is which quantity")
+        return self
+
+
+class StrategySettings(_Strict):
+    """One way of choosing.
+
+    Attributes:
+        name: in results and figures.
+        learner: entry point name in ``materia.learners``: what predicts the pool, retrained every round.
+        options: the learner's own settings.
+        search: how to choose from the predictions; ``batch`` and ``rounds`` are the replay's.
+        seeds: runs of this strategy, where it is too dear for as many as the others get.
+    """
+
+    name: str = Field(pattern=_NAME)
+    learner: str = "forest"
+    options: Mapping[str, JsonValue] = Field(default_factory=dict)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    seeds: int | None = Field(None, ge=2)
+
+
+class ReplaySettings(_Strict):
+    """A whole replay file.
+
+    Attributes:
+        start: random labels to start from, the same for every strategy of a seed; they count as calculations.
+        batch: calculations a round.
+        seeds: runs of each strategy, seeds 0 to seeds - 1.
+        share: of all hits; accelerations are those to this point.
+        until: share of all hits at which a run ends, at least ``share`` and by default the same.
+        most: calculations after which a run ends in any case; by default the whole pool.
+    """
+
+    version: Literal[1]
+    name: str = Field(pattern=_NAME)
+    data: DataSettings
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+    start: int = Field(100, ge=2)
+    batch: int = Field(20, ge=1)
+    seeds: int = Field(20, ge=2)
+    share: float = Field(0.5, gt=0, le=1)
+    until: float | None = Field(None, gt=0, le=1)
+    most: int | None = Field(None, ge=1)
+    strategies: tuple[StrategySettings, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> Self:
+        names = [s.name for s in self.strategies]
+        if doubled := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"two strategies are named {', '.join(doubled)}")
+        if self.until is not None and self.until < self.share:
+            raise ValueError(f"until ({self.until}) lies below share ({self.share})")
+        return self
+
+    @property
+    def runs(self) -> list[tuple[StrategySettings, int]]:
+        """Every strategy with each of its seeds."""
+        return [(s, seed) for s in self.strategies for seed in range(s.seeds or self.seeds)]
+
+    @property
+    def end(self) -> float:
+        """Share of all hits at which a run ends."""
+        return self.share if self.until is None else self.until
+
+
+def load_replay(path: str | Path) -> ReplaySettings:
+    """Read and check a replay file; relative paths in it are relative to it.
+
+    Raises:
+        ConfigError: not YAML, an unknown key or a wrong value: names file and key.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}", where=path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=path) from error
+    if not isinstance(content, dict):
+        raise ConfigError("a replay file holds a mapping", where=path, remedy="see docs/replay.md")
+    data = content.get("data")
+    if isinstance(data, dict):
+        for key in ("dataset", "records"):
+            given = data.get(key)
+            if isinstance(given, str) and given != "shipped" and not Path(given).is_absolute():
+                data[key] = str((path.parent / given).resolve())
+    try:
+        return ReplaySettings.model_validate(content)
+    except ValidationError as error:
+        raise _explained(error, path) from error
+
+
+def _explained(error: ValidationError, where: Path) -> ConfigError:
+    first: Mapping[str, Any] = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        valid = sorted(ReplaySettings.model_fields)
+        near = get_close_matches(str(first["loc"][0]), valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return ConfigError(f"unknown key {key!r}", where=where, remedy=f"{hint}valid here: {', '.join(valid)}")
+    if first["type"] == "missing":
+        return ConfigError(f"the key {key!r} is missing", where=where, remedy="add it")
+    given = first.get("input")
+    shown = f" (given: {given!r})" if not isinstance(given, (dict, list)) else ""
+    return ConfigError(f"{key}: {first['msg']}{shown}", where=where, remedy=f"correct {key!r}; see docs/replay.md")

@@ -1,0 +1,33 @@
+"""What is known of a structure without a calculation, as one row of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from materia.crystal import Crystal
+
+_STATISTICS = 4  # mean, spread, least, greatest
+
+
+def composition_features(crystals: Sequence[Crystal]) -> np.ndarray:
+    """(n, 90) float32: mean, spread, least and greatest of the 22 tabulated element features, the norm of the
+    fractions and the number of elements."""
+    from materia.surrogate import element_features
+
+    table = element_features().numpy()
+    rows = np.empty((len(crystals), _STATISTICS * table.shape[1] + 2), dtype=np.float32)
+    for i, crystal in enumerate(crystals):
+        numbers, counts = np.unique(crystal.numbers, return_counts=True)
+        share, values = counts / counts.sum(), table[numbers]
+        mean = share @ values
+        spread = np.sqrt(share @ (values - mean) ** 2)
+        rows[i] = np.concatenate([mean, spread, values.min(0), values.max(0), [np.linalg.norm(share), len(share)]])
+    return rows
+
+
+def cell_features(crystals: Sequence[Crystal], spacegroups: np.ndarray) -> np.ndarray:
+    """(n, 3) float32: volume per atom (Å³), atoms in the cell, number of the space group."""
+    volume = [c.volume / c.n_atoms for c in crystals]
+    return np.column_stack([volume, [c.n_atoms for c in crystals], spacegroups]).astype(np.float32)
