@@ -9,6 +9,8 @@ import yaml
 from typer.testing import CliRunner
 
 from materia.cli._app import app
+from materia.data import Dataset
+from materia.resources import resource
 
 FILE = {
     "version": 1,
@@ -33,7 +35,7 @@ def test_replay_prints_json_writes_a_page_and_resumes(tmp_path: Path) -> None:
     first = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert first.exit_code == 0
     found = json.loads(first.stdout)
-    assert found["goal"]["pool"] == 122
+    assert found["goal"]["pool"] == len(Dataset.load(resource("data/dataset")).computed)
     assert set(found["strategies"]) == {"random", "forest"}
     assert {"value", "low", "high"} == set(found["strategies"]["forest"]["acceleration"])
     kept = sorted((folder / "runs").glob("*.json"))
