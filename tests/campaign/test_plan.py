@@ -26,6 +26,7 @@ SMALL = {
     "surrogate": {"members": 2, "epochs": 4},
     "search": {"batch": 12, "rounds": 2},
     "ladder": {"level": "rough", "recipes": ["relax", "gap"]},
+    "compute": {"energy": {"node_power_w": 200, "pue": 1.5, "co2e_kg_per_kwh": 0.3}},
 }
 
 
@@ -56,7 +57,8 @@ def test_real_labels_pass(tmp_path: Path) -> None:
     cost = found["cost"]
     if "unknown" not in cost:  # the engine is installed
         assert cost["cpu_hours"] == pytest.approx(24 * cost["cpu_s_pick"] / 3600, rel=0.01)
-        assert cost["co2e_kg"] == pytest.approx(cost["cpu_hours"] * 0.012 * 1.67 * 0.475, rel=0.05, abs=1e-4)
+        assert cost["kwh"] == pytest.approx(cost["node_hours"] * 0.2 * 1.5, abs=2e-4)  # node_hours are rounded to 0.001
+        assert cost["co2e_kg"] == pytest.approx(cost["kwh"] * 0.3)
 
 
 def test_shuffled_labels_are_refused_unless_somebody_says_why(tmp_path: Path, shuffled: Path) -> None:

@@ -15,7 +15,7 @@ from materia.campaign._folder import load_dataset, now
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
-from materia.compute import Site
+from materia.compute import Cost, Energy, Site
 from materia.errors import CampaignError, EngineError, StorageError
 from materia.search import Conditions
 from materia.search.replay import DataSettings, KnownPool, ReplaySettings, StrategySettings
@@ -24,10 +24,6 @@ from materia.space import generate
 
 MIN_HITS = 20  # below this a backtest cannot tell
 CAMPAIGN, BASELINE = "campaign", "forest"
-
-# Lannelongue, Grealey & Inouye, Adv. Sci. 8, 2100707 (2021): method, world averages of the carbon intensity
-# (g CO2e/kWh) and of the power usage effectiveness, power of a core of unknown make (W). Memory is left out.
-CARBON_INTENSITY, PUE, CORE_POWER = 475.0, 1.67, 12.0
 
 _SAMPLE = 200  # candidates whose cost is estimated
 
@@ -140,7 +136,10 @@ def _backtest(settings: CampaignSettings, known: int, seeds: int) -> ReplaySetti
 
 
 def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
-    """CPU hours, node-hours, hours on the wall (queues left out) and kg CO2e of so many average picks."""
+    """CPU hours, node-hours, hours on the wall (queues left out), kWh and kg CO2e of so many average picks.
+
+    The factors are those of the site profile or of the campaign file, as in the accounts afterwards; None without.
+    """
     chosen = level(settings.ladder.level)
     pool, program = generate(settings.space), engine(chosen.engine)
     rows = np.random.default_rng(settings.seed).permutation(len(pool))[:_SAMPLE]
@@ -154,27 +153,30 @@ def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
     limit = settings.search.max_cost_s
     affordable = [s for s in seconds if limit is None or s <= limit] or [min(seconds)]
     each = float(np.mean(affordable))
-    node, in_parallel = _machine(settings)
-    cpu_hours = picks * each / 3600
+    node, in_parallel, energy = _machine(settings)
+    cpu_s = picks * each
+    cost = Cost(attempts=picks, cpu_s=cpu_s, node_s=None if node is None else cpu_s / node)
     return {
         "cpu_s_pick": round(each, 1),
-        "cpu_hours": round(cpu_hours, 3),
-        "node_hours": None if node is None else round(cpu_hours / node, 3),
-        "wall_hours": round(cpu_hours / in_parallel, 3),
-        "co2e_kg": round(cpu_hours * CORE_POWER / 1000 * PUE * CARBON_INTENSITY / 1000, 4),
-        "co2e_source": "Lannelongue et al., Adv. Sci. 8, 2100707 (2021): world averages, memory left out",
+        "cpu_hours": round(cpu_s / 3600, 3),
+        "node_hours": None if cost.node_s is None else round(cost.node_s / 3600, 3),
+        "wall_hours": round(cpu_s / 3600 / in_parallel, 3),
+        "kwh": cost.kwh(energy),
+        "co2e_kg": cost.co2e_kg(energy),
+        "factors": energy.model_dump(),
     }
 
 
-def _machine(settings: CampaignSettings) -> tuple[int | None, int]:
-    """Cores of a node where known, and cores at work at once: a batch's jobs run side by side."""
+def _machine(settings: CampaignSettings) -> tuple[int | None, int, Energy]:
+    """Cores of a node where known, cores at work at once (a batch's jobs run side by side), factors to kWh and CO2e."""
     compute = settings.compute
     if compute.backend == "local":
         cores = len(os.sched_getaffinity(0))
-        return cores, min(compute.cores or cores, cores)
+        return cores, min(compute.cores or cores, cores), compute.energy
     if compute.backend == "slurm":
-        return Site.load(compute.site, compute.overrides).limits().cores, settings.search.batch
-    return None, settings.search.batch
+        site = Site.load(compute.site, compute.overrides)
+        return site.limits().cores, settings.search.batch, site.energy
+    return None, settings.search.batch, Energy()
 
 
 def _record(path: Path, found: dict[str, Any]) -> None:

@@ -84,9 +84,11 @@ def _print_plan(found: dict[str, Any]) -> None:
         out.print(f"  {found['picks']} calculations; their cost is not known here: {cost['unknown']}")
     else:
         nodes = "" if cost["node_hours"] is None else f", {cost['node_hours']:.2f} node-hours"
+        missing = "CO2e not counted: its factors are not set (compute.energy, or energy in the site profile)"
+        co2e = missing if cost["co2e_kg"] is None else f"{cost['co2e_kg']:.3f} kg CO2e"
         out.print(
             f"  {found['picks']} calculations: {cost['cpu_hours']:.2f} CPU hours{nodes}, "
-            f"{cost['wall_hours']:.2f} h on the wall without queues, {cost['co2e_kg']:.3f} kg CO2e"
+            f"{cost['wall_hours']:.2f} h on the wall without queues; {co2e}"
         )
     if found["verdict"] == "overridden":
         out.print(f"  the backtest speaks against it; overridden: {found['override']['reason']}")
