@@ -137,3 +137,17 @@ def test_the_page_unfolds_it(record: CampaignRecord, tmp_path: Path) -> None:
     assert 'id="people"' in seen.dom
     assert seen.dom.count("Nearest labelled structures") == 6
     assert "gap 0.40 eV" in seen.dom, "labels of the neighbours"
+
+
+def test_the_chemist_decides_in_a_campaign(tmp_path: Path) -> None:
+    """The acquisition that looks at formulas alone is given those of the pool: no oxide while others are left."""
+    space = {
+        "elements": ["Mg", "Zn", "Ga", "O", "S", "Se", "As"],
+        "exclude": [],
+        "prototypes": ["zincblende", "rocksalt"],
+    }
+    search = {"rounds": 1, "batch": 3, "acquisition": "chemist", "exploration": 0}
+    record = instant(tmp_path, space={**space, "arity": [2], "max_atoms": 2}, search=search).finish()
+    picked = all_picks(record)
+    assert len(picked) == 3
+    assert not any("O" in name.split("-")[0] for name in picked), picked

@@ -81,6 +81,7 @@ class Driver:
                 "chemistry": ["-".join(pool.crystal(i).elements) for i in range(len(pool))],
             },
             exclude=set(self.knowledge.labelled),
+            formulas=pool.formulas,
         )
         rows = campaign.database.picks()
         values = {r.pick.trial_number: self._values(r) for r in rows if r.pick.state is PickState.COMPUTED}
