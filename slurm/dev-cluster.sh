@@ -259,7 +259,7 @@ start_db() {
 
 setup_accounts() { # after slurmctld: only then does the database know the gres/gpu TRES
   [ "$DB" = 1 ] || return 0
-  if [ ! -e "$D/state/accounts-done" ]; then
+  if [ ! -e "$D/state/accounts-done-2" ]; then
     # Accounts and QoS with a real site's names: a job without a known one is refused.
     q() { sacctmgr -i -Q "$@" >>"$D/log/sacctmgr.log" 2>&1 || true; }
     q add cluster dev
@@ -271,11 +271,12 @@ setup_accounts() { # after slurmctld: only then does the database know the gres/
     q modify qos gp_ehpc set Preempt=gp_preempt
     q add account ehpc01 cluster=dev Description=dev Organization=dev
     q add user root account=ehpc01 cluster=dev qos=gp_debug,gp_ehpc,gp_preempt,acc_debug,acc_ehpc defaultqos=gp_ehpc
+    q modify user root where account=ehpc01 set qos=gp_debug,gp_ehpc,gp_preempt,acc_debug,acc_ehpc
     sacctmgr -i modify user root set adminlevel=admin >>"$D/log/sacctmgr.log" 2>&1 || true
     sacctmgr -i modify user root set defaultaccount=ehpc01 >>"$D/log/sacctmgr.log" 2>&1 || true
     sacctmgr -n -P show assoc user=root format=account,qos | grep -q '^ehpc01|.*gp_debug' \
       || { tail "$D/log/sacctmgr.log" >&2; say "accounts and QoS could not be set up"; exit 1; }
-    : > "$D/state/accounts-done"
+    : > "$D/state/accounts-done-2"
   fi
 }
 
