@@ -117,8 +117,9 @@ def cluster(*arguments: str) -> None:
 class Chaos(threading.Thread):
     """Kills the controller and nodes, one after the other, and brings them back."""
 
-    def __init__(self, seed: int, controller: int, nodes: int) -> None:
+    def __init__(self, seed: int, controller: int, nodes: int, pause_s: tuple[float, float]) -> None:
         super().__init__(daemon=True)
+        self.pause_s = pause_s
         self.draw, self.done = random.Random(seed), Counter[str]()
         self.plan = ["controller"] * controller + ["node"] * nodes
         self.draw.shuffle(self.plan)
@@ -126,7 +127,7 @@ class Chaos(threading.Thread):
 
     def run(self) -> None:
         for what in self.plan:
-            if self.stop.wait(self.draw.uniform(8, 20)):
+            if self.stop.wait(self.draw.uniform(*self.pause_s)):
                 return
             if what == "controller":
                 cluster("kill-ctld")
@@ -252,7 +253,12 @@ def main() -> None:
     root, calm = base / "disturbed", base / "calm"
     specs = jobs(root, given.jobs, given.gpaw, given.seed, longest_s)
     prepare(root, specs)
-    chaos = Chaos(given.seed, controller=1 if given.quick else 6, nodes=1 if given.quick else 10)
+    chaos = Chaos(
+        given.seed,
+        controller=0 if given.quick else 6,
+        nodes=1 if given.quick else 10,
+        pause_s=(1, 3) if given.quick else (8, 20),
+    )
     deaths = disturbed(root, given.kills, 10 if given.quick else 10_000, given.seed, chaos, given.limit)
     cluster("up")
     prepare(calm, jobs(calm, given.jobs, given.gpaw, given.seed, longest_s))
