@@ -11,8 +11,8 @@ from pathlib import Path
 
 from materia.compute import testing
 
-ROOM = str(Path(testing.__file__).parent)
-WATCHED = {"_manager.py", "_ledger.py", "_local.py", "_attempt.py", "_files.py"}
+PACKAGE = str(Path(testing.__file__).parents[1])
+WATCHED = {"_manager.py", "_ledger.py", "_local.py", "_attempt.py", "files.py"}
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     def trace(frame, event, _argument):
         nonlocal new
         path = frame.f_code.co_filename
-        if not path.startswith(ROOM) or os.path.basename(path) not in WATCHED:  # noqa: PTH119
+        if not path.startswith(PACKAGE) or os.path.basename(path) not in WATCHED:  # noqa: PTH119
             return None
         line = f"{os.path.basename(path)}:{frame.f_lineno}"  # noqa: PTH119
         if event == "line" and line not in killed:

@@ -24,11 +24,11 @@ from materia.compute import (
     summary,
 )
 from materia.compute._backend import Task, Ticket
-from materia.compute._files import write_folder
 from materia.compute._slurm_client import SlurmClient
 from materia.compute._slurm_script import task_files
 from materia.compute.testing import drive, make_job, open_ledger
 from materia.errors import ConfigError
+from materia.files import write_folder
 from materia.record import AttemptRecord, OutcomeKind, Resources
 
 ACC = Node("acc", cores=80, memory_mb=512_000, gpus=4)

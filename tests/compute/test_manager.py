@@ -209,7 +209,7 @@ def test_full_disk(small_disk: Path, leave: int, tmp_path: Path) -> None:
 
 
 def test_no_permission_is_said(tmp_path: Path) -> None:
-    from materia.compute._files import write_folder
+    from materia.files import write_folder
 
     (tmp_path / "file").write_text("")
     tmp_path.chmod(0o500)

@@ -12,12 +12,12 @@ import pytest
 
 from materia.compute import ComputeSettings, JobManager, LocalBackend, Retries, Site, SlurmBackend, open_backend
 from materia.compute._backend import Task, Ticket
-from materia.compute._files import write_folder
 from materia.compute._mpi import Mpi, misfit
 from materia.compute._slurm_script import allocation, sbatch_options, shape_of, short, task_files
 from materia.compute.launcher import cpu_s, marked, memory_mb
 from materia.compute.testing import drive, make_job, open_ledger, runs
 from materia.errors import ConfigError
+from materia.files import write_folder
 from materia.record import JobSpec, OutcomeKind, Resources, to_json
 
 FOUR = Resources(cores=8, memory_mb=900, walltime_s=100, ranks=4)

@@ -8,9 +8,9 @@ import pytest
 
 from materia.compute import Phase, Site, Status
 from materia.compute._backend import PASSED_OVER, Task, Ticket
-from materia.compute._files import write_folder
 from materia.compute._slurm_script import Shape, read_shape, sbatch_options, shape_of, task_files
 from materia.compute._slurm_watch import unclaimed_in_pilots
+from materia.files import write_folder
 from materia.record import OutcomeKind, Resources
 
 PILOTS = {"below_s": 600, "count": 4, "slots": 2, "walltime_s": 3600}

@@ -19,19 +19,28 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-import materia.compute
+import materia
 from materia.compute import ComputeSettings, DriverLock, JobManager, Ledger, open_backend
 
-ROOM = Path(materia.compute.__file__).parent
+PACKAGE = Path(materia.__file__).parent
 # From the choice of what to submit to the id in the ledger: every function that runs on the way.
 SUBMIT_PATH = {
-    "_manager.py": {"_reconcile", "_submit", "_without_running", "_number", "_open", "_hand_over"},
-    "_ledger.py": {"open_task", "accept", "release", "transaction", "_own_transaction", "_members", "tickets", "_move"},
-    "_slurm.py": {"plan", "_alike", "submit", "find"},
-    "_slurm_client.py": {"sbatch", "_run"},
-    "_slurm_script.py": {"shape_of", "task_files", "sbatch_options", "_script"},
-    "_attempt.py": {"write_attempt"},
-    "_files.py": {"write_folder", "_write_synced", "fsync_folder", "storage"},
+    "compute/_manager.py": {"_reconcile", "_submit", "_without_running", "_number", "_open", "_hand_over"},
+    "compute/_ledger.py": {
+        "open_task",
+        "accept",
+        "release",
+        "transaction",
+        "_own_transaction",
+        "_members",
+        "tickets",
+        "_move",
+    },
+    "compute/_slurm.py": {"plan", "_alike", "submit", "find"},
+    "compute/_slurm_client.py": {"sbatch", "_run"},
+    "compute/_slurm_script.py": {"shape_of", "task_files", "sbatch_options", "_script"},
+    "compute/_attempt.py": {"write_attempt"},
+    "files.py": {"write_folder", "_write_synced", "fsync_folder", "storage"},
 }
 
 
@@ -39,7 +48,7 @@ def submit_path_lines() -> set[str]:
     """``file.py:line`` of every statement of those functions."""
     found: set[str] = set()
     for name, functions in SUBMIT_PATH.items():
-        stack = [compile((ROOM / name).read_text(), name, "exec")]
+        stack = [compile((PACKAGE / name).read_text(), name, "exec")]
         while stack:
             code = stack.pop()
             stack += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
@@ -55,9 +64,10 @@ def die_at_new_lines(record: Path) -> None:
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
         path = Path(frame.f_code.co_filename)
-        if path.parent != ROOM or frame.f_code.co_name not in SUBMIT_PATH.get(path.name, ()):
+        name = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
+        if frame.f_code.co_name not in SUBMIT_PATH.get(name, ()):
             return None
-        line = f"{path.name}:{frame.f_lineno}"
+        line = f"{name}:{frame.f_lineno}"
         if event == "line" and line not in known:
             with record.open("a") as stream:
                 stream.write(line + "\n")

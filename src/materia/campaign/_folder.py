@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from materia import files
 from materia.campaign._database import CampaignDatabase, storage_errors
 from materia.campaign._settings import CampaignSettings, load_settings, parse_settings
 from materia.compute import DriverLock
@@ -166,6 +167,4 @@ def _write_started(path: Path, settings: CampaignSettings, dataset: Dataset, poo
         "versions": versions(),
         "digests": {"pool": pool.hash, "dataset": dataset.digest},
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    temporary.replace(path)
+    files.write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from materia import files
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._values import values_of
@@ -117,6 +118,4 @@ def _write_database(campaign: Campaign) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
+    files.write_whole(path, json.dumps(content, indent=1) + "\n")

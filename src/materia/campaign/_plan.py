@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from materia import files
 from materia.campaign._folder import load_dataset, now
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Cost, Energy, Site
-from materia.errors import CampaignError, EngineError, StorageError
+from materia.errors import CampaignError, EngineError
 from materia.search import Conditions
 from materia.search.replay import DataSettings, KnownPool, ReplaySettings, StrategySettings
 from materia.simulation import cost_features, engine, estimate_seconds, level
@@ -82,7 +83,9 @@ def plan(
     found["cost"] = _cost(settings, int(found["picks"]))
     if override:
         found["override"] = {"reason": override, "who": getpass.getuser(), "when": now()}
-    _record(where / "plan.json", found)
+    files.write_whole(
+        where / "plan.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n", "the plan cannot be recorded"
+    )
     return found
 
 
@@ -177,15 +180,3 @@ def _machine(settings: CampaignSettings) -> tuple[int | None, int, Energy]:
         site = Site.load(compute.site, compute.overrides)
         return site.limits().cores, settings.search.batch, site.energy
     return None, settings.search.batch, Energy()
-
-
-def _record(path: Path, found: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"the plan cannot be recorded: {error.strerror or error}", where=path, remedy="check folder and permissions"
-        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from materia.errors import StorageError
+from materia import files
 from materia.report import write_replay
 from materia.search import Conditions
 from materia.search.replay import KnownPool, ReplaySettings, load_replay, play_all, summarise
@@ -43,17 +43,6 @@ def replay(
     pool = KnownPool.load(settings.data, Conditions(settings.objectives, settings.constraints))
     runs = play_all(pool, settings, cache=where / "runs", jobs=jobs, report=on_run)
     result = summarise(pool, settings, runs)
-    _save(where / "result.json", result)
+    files.write_whole(where / "result.json", json.dumps(result, indent=1) + "\n", "the result cannot be written")
     page = write_replay(result, where / "index.html")
     return {**result, "folder": str(where), "page": str(page)}
-
-
-def _save(path: Path, result: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"the result cannot be written: {error.strerror or error}", where=path, remedy="check free space"
-        ) from error

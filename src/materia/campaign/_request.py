@@ -11,8 +11,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from materia import files
 from materia.data import source_digest
-from materia.errors import ConfigError, StorageError
+from materia.errors import ConfigError
 from materia.quantities import Quantity, declare, parse_quantity, quantity, quantity_record
 from materia.surrogate import SurrogateSettings
 
@@ -178,18 +179,8 @@ def read_request(folder: Path) -> TrainingRequest | None:
 
 def write_request(folder: Path, request: TrainingRequest) -> None:
     """Write the intent, whole or not at all."""
-    path = folder / FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(request.model_dump(mode="json"), indent=1) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"the model folder cannot be written: {error.strerror or error}",
-            where=folder,
-            remedy="free space or choose a folder you may write",
-        ) from error
+    text = json.dumps(request.model_dump(mode="json"), indent=1) + "\n"
+    files.write_whole(folder / FILE, text, "the model folder cannot be written")
 
 
 def read_quantities(path: Path) -> list[Quantity]:

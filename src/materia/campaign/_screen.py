@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from materia import files
 from materia.campaign._predict import model_folder
 from materia.campaign._shards import (
     Plan,
@@ -20,7 +21,6 @@ from materia.campaign._shards import (
     merge,
     missing_shards,
     predict_shard,
-    publish,
     quarantine_of,
 )
 from materia.compute import DriverLock
@@ -185,7 +185,7 @@ def _plan(
     else:
         structures = work / "structures.parquet"
         bad = _freeze([Path(source) for source in sources], structures)
-    publish(
+    files.write_whole(
         work / "quarantine.jsonl",
         "".join(json.dumps({"place": q.place, "id": q.id, "reason": q.reason}) + "\n" for q in bad),
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from materia import files
 from materia._version import __version__
 from materia.data import Quarantined, source_digest
 from materia.errors import ConfigError, DatasetError, ModelError, StorageError
@@ -74,7 +75,7 @@ class Plan(BaseModel):
             ) from error
 
     def write(self, work: Path) -> None:
-        publish(work / PLAN, self.model_dump_json(indent=1) + "\n")
+        files.write_whole(work / PLAN, self.model_dump_json(indent=1) + "\n")
 
 
 def cut(n: int, chunk: int, shards: int) -> tuple[int, ...]:
@@ -160,7 +161,7 @@ def predict_shard(
         "quarantine": [{"place": q.place, "id": q.id, "reason": q.reason} for q in quarantine],
         "sha256": source_digest(table),
     }
-    publish(note, json.dumps(said) + "\n")
+    files.write_whole(note, json.dumps(said) + "\n")
     return said
 
 
@@ -239,8 +240,8 @@ def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[s
             "interval": 0.9,
             "versions": {"materia": __version__},
         }
-        publish(quarantine_of(out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in bad))
-        publish(card_of(out), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+        files.write_whole(quarantine_of(out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in bad))
+        files.write_whole(card_of(out), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
         partial.replace(out)
     except OSError as error:
         raise _unwritable(out, error) from error
@@ -254,21 +255,6 @@ def card_of(out: Path) -> Path:
 
 def quarantine_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.quarantine.jsonl")
-
-
-def publish(path: Path, text: str) -> None:
-    """Write a file whole, by rename.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text)
-        partial.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:

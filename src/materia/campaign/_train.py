@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from materia import files
 from materia.campaign._request import TrainingRequest, make_request, read_request, write_request
 from materia.compute import DriverLock
 from materia.crystal import Crystal
@@ -295,9 +296,7 @@ def _too_few(found: LabelledRows, request: TrainingRequest) -> DatasetError:
 
 def _write_quarantine(path: Path, rows: Sequence[Quarantined]) -> None:
     lines = [json.dumps({"place": q.place, "id": q.id, "reason": q.reason}, ensure_ascii=False) for q in rows]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for line in lines))
-    partial.replace(path)
+    files.write_whole(path, "".join(f"{line}\n" for line in lines))
 
 
 def report_of(folder: Path, request: TrainingRequest) -> Trained:

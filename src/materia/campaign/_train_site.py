@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from materia import files
 from materia.campaign._request import write_request
-from materia.campaign._shards import publish
 from materia.campaign._train import Trained, begun, finished, report_of, settle_request
 from materia.campaign._train_job import FOLDER, SiteJob, job_script, options
-from materia.compute import DriverLock, Phase, Site, SlurmBackend, Task, Ticket, Verdict
+from materia.compute import DriverLock, Phase, Site, SlurmBackend, Task, Ticket, Verdict, run_client
 from materia.errors import SchedulerError
 from materia.quantities import Quantity
 from materia.record import OutcomeKind
@@ -145,7 +144,7 @@ def _read(place: Path, *, ended: bool = False) -> dict[str, Any] | None:
 
 
 def _write(place: Path, record: Mapping[str, Any]) -> None:
-    publish(place / _SUBMISSION, json.dumps(record, indent=1) + "\n")
+    files.write_whole(place / _SUBMISSION, json.dumps(record, indent=1) + "\n")
 
 
 def _found(place: Path, backend: SlurmBackend, record: dict[str, Any]) -> dict[str, Any] | None:
@@ -201,20 +200,11 @@ def _submit(place: Path, site: Site, job: SiteJob) -> str:
         "ended": "",
     }
     script = place / "job.sh"
-    publish(script, job_script(place.parent, site, job))
+    files.write_whole(script, job_script(place.parent, site, job))
     _write(place, record)
     argv = ["sbatch", *options(str(record["token"]), site, job), str(script)]
     try:
-        answer = subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=site.command_timeout_s,
-            env=_environment(),
-            check=False,
-        )
+        answer = run_client(site, *argv)
     except subprocess.TimeoutExpired as error:
         raise SchedulerError(
             f"sbatch gave no answer in {site.command_timeout_s} s",
@@ -231,9 +221,3 @@ def _submit(place: Path, site: Site, job: SiteJob) -> str:
         )
     _write(place, {**record, "job": handle})
     return handle
-
-
-def _environment() -> dict[str, str]:
-    """Without what a surrounding Slurm job would pass on."""
-    ours = ("SLURM_", "SBATCH_")
-    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(ours)}

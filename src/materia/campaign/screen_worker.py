@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from materia.campaign._shards import predict_shard, publish
+from materia import files
+from materia.campaign._shards import predict_shard
 from materia.errors import MateriaError
 
 
@@ -23,7 +24,7 @@ def run(folder: Path) -> dict[str, Any]:
     except MateriaError as error:
         result |= {"status": "failed", "reason": type(error).__name__, "message": error.what, "retryable": False}
     result["provenance"] = {"wall_s": time.monotonic() - began}
-    publish(folder / "result.json", json.dumps(result, indent=1))
+    files.write_whole(folder / "result.json", json.dumps(result, indent=1))
     return result
 
 

@@ -23,6 +23,7 @@ from materia.compute._site import Site
 from materia.compute._site_check import check_site
 from materia.compute._site_limits import Finding
 from materia.compute._slurm import SlurmBackend
+from materia.compute._slurm_client import run_client
 from materia.compute._states import LEGAL, IllegalTransitionError, JobState
 from materia.compute._stores import Store
 
@@ -62,6 +63,7 @@ __all__ = [
     "driver_command",
     "driver_trouble",
     "open_backend",
+    "run_client",
     "samples_in",
     "samples_of",
     "summary",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from materia.compute import _files
+from materia import files
 from materia.compute._backend import Phase, Status, Ticket
 from materia.errors import MateriaError
 from materia.record import JobSpec, Outcome, OutcomeKind, to_json
@@ -78,7 +78,7 @@ def write_attempt(ticket: Ticket, spec: JobSpec, command: Sequence[str]) -> None
         **to_json(ticket.resources),
     }
     job = {**to_json(spec.payload), "key": ticket.key, "attempt": ticket.attempt}
-    _files.write_folder(ticket.folder, {"job.json": _files.dump(job), "task.json": _files.dump(task)})
+    files.write_folder(ticket.folder, {"job.json": files.dump(job), "task.json": files.dump(task)})
 
 
 def check_payload(spec: JobSpec) -> None:
@@ -101,20 +101,20 @@ def check_payload(spec: JobSpec) -> None:
 
 def claimed(folder: Path) -> dict[str, Any] | None:
     """Who claimed the attempt, or None."""
-    return _files.read_object(folder / "claim.json")
+    return files.read_object(folder / "claim.json")
 
 
 def fence(folder: Path, kind: OutcomeKind, reason: str, message: str) -> bool:
     """Claim an attempt so that no launcher ever runs it; False if one already has."""
     claim = {"revoked": kind.value, "reason": reason, "message": message}
-    if _files.link_new(folder / "claim.json", _files.dump(claim)):
+    if files.link_new(folder / "claim.json", files.dump(claim)):
         return True
     return "revoked" in (claimed(folder) or {})
 
 
 def tell_to_end(folder: Path) -> None:
     """Ask the launcher of a claimed attempt to end it: where no signal reaches one job of many in an allocation."""
-    _files.replace(folder / "cancel", "")
+    files.write_whole(folder / "cancel", "")
 
 
 def status_of_revoked(claim: Mapping[str, Any]) -> Status:
@@ -124,7 +124,7 @@ def status_of_revoked(claim: Mapping[str, Any]) -> Status:
 
 def read_exit(folder: Path) -> Exit | None:
     """How the launcher says the attempt ended, or None where it has not said."""
-    record = _files.read_object(folder / "exit.json")
+    record = files.read_object(folder / "exit.json")
     if record is None or "status" not in record:
         return None
     return Exit(
@@ -138,7 +138,7 @@ def read_exit(folder: Path) -> Exit | None:
 
 def status_of_exit(ending: Exit, folder: Path) -> Status:
     """What ``exit.json`` means if there is no valid result."""
-    said = _files.tail(folder / "stderr.log", 500).rpartition("\n")[2]
+    said = files.tail(folder / "stderr.log", 500).rpartition("\n")[2]
     after = f" after {ending.wall_s:.0f} s"
     match ending.status:
         case "timeout":
@@ -222,12 +222,12 @@ def quarantine(path: Path, why: str) -> Path:
     number = 1
     while (target := path.with_name(f"{path.name}.quarantined-{number}")).exists():
         number += 1
-    with _files.storage(path, "put a damaged result aside"):
+    with files.storage(path, "cannot put a damaged result aside"):
         path.rename(target)
-    _files.replace(target.with_name(f"{target.name}.why"), why + "\n")
+    files.write_whole(target.with_name(f"{target.name}.why"), why + "\n")
     return target
 
 
 def quarantined(folder: Path) -> str:
     """Why results in this folder were put aside; empty if none was."""
-    return "; ".join(_files.tail(path) for path in sorted(folder.glob("result.json.quarantined-*.why")))
+    return "; ".join(files.tail(path) for path in sorted(folder.glob("result.json.quarantined-*.why")))

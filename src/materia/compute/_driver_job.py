@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from materia.compute import _files
+from materia import files
 from materia.compute._backend import Task, Ticket, Verdict
 from materia.compute._site import Site
 from materia.compute._slurm import SlurmBackend
@@ -91,11 +91,11 @@ class DriverJob:
                 where=self.folder.parent,
                 remedy=f"let it run, or end it first: scancel --name={self.name}",
             )
-        with _files.storage(self.folder, "write the driver job"):
+        with files.storage(self.folder, "cannot write the driver job"):
             self.folder.mkdir(parents=True, exist_ok=True)
             for name in ("finished", "stopped", "no-successor", "failures"):
                 (self.folder / name).unlink(missing_ok=True)
-            _files.replace(self.folder / "job.sh", self.script(argv))
+            files.write_whole(self.folder / "job.sh", self.script(argv))
         words = self._run("sbatch", *self.options(), str(self.folder / "job.sh"))
         said = read_submission(0, words, "", others_waiting=False)
         if said.verdict is not Verdict.ACCEPTED:
@@ -116,7 +116,7 @@ class DriverJob:
 
 def driver_trouble(folder: Path) -> str:
     """Why no further driver job of this campaign will come; empty where there is no such word."""
-    return next((said for name in ("stopped", "no-successor") if (said := _files.tail(folder / "driver" / name))), "")
+    return next((said for name in ("stopped", "no-successor") if (said := files.tail(folder / "driver" / name))), "")
 
 
 def driver_command(folder: Path) -> list[str]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
-from materia.compute import _attempt, _files, launcher
+from materia import files
+from materia.compute import _attempt, launcher
 from materia.compute._accounting import Energy, Node
 from materia.compute._backend import Phase, Status, Submission, Task, Ticket, Verdict
 from materia.compute._mpi import Mpi, misfit
@@ -104,7 +105,7 @@ class LocalBackend:
 
     def _start(self, ticket: Ticket) -> None:
         log = ticket.folder / "launcher.log"
-        with _files.storage(log, "start a job"), log.open("ab") as stream:
+        with files.storage(log, "cannot start a job"), log.open("ab") as stream:
             self._started[ticket.id] = subprocess.Popen(
                 [sys.executable, "-P", LAUNCHER, str(ticket.folder)],
                 cwd=ticket.folder,
@@ -156,7 +157,7 @@ class LocalBackend:
             return _attempt.status_of_exit(ending, ticket.folder)
         _end_leftovers(ticket)
         self._started.pop(ticket.id, None)
-        said = _files.tail(ticket.folder / "launcher.log", 500)
+        said = files.tail(ticket.folder / "launcher.log", 500)
         message = f"the job's process {pid} is gone and left no result. {said}".strip()
         return Status(Phase.ENDED, OutcomeKind.CRASHED, "vanished", message)
 
@@ -180,7 +181,7 @@ def _elsewhere(ticket: Ticket, claim: Mapping[str, object]) -> Status:
 
 def _end_leftovers(ticket: Ticket) -> None:
     """The launcher is gone: its calculation must be too before another attempt starts."""
-    child = _files.read_object(ticket.folder / "running.json") or {}
+    child = files.read_object(ticket.folder / "running.json") or {}
     pid = child.get("pid")
     if pid and launcher.process_identity(pid) == child.get("identity"):
         with contextlib.suppress(ProcessLookupError, PermissionError):

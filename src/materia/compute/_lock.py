@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 from uuid import uuid4
 
-from materia.compute import _files, launcher
+from materia import files
+from materia.compute import launcher
 from materia.errors import CampaignLockedError
 
 HEARTBEAT_S: Final = 10.0
@@ -43,7 +44,7 @@ class DriverLock:
         self._lost = False
 
     def __enter__(self) -> Self:
-        record = _files.dump(
+        record = files.dump(
             {
                 "token": self._token,
                 "host": launcher.host(),
@@ -52,7 +53,7 @@ class DriverLock:
                 "started": time.time(),
             }
         )
-        if not _files.link_new(self.path, record):
+        if not files.link_new(self.path, record):
             with self._guard():
                 self._take_over(record)
         self._thread = threading.Thread(target=self._beat, name="materia-lock", daemon=True)
@@ -78,7 +79,7 @@ class DriverLock:
             )
 
     def _take_over(self, record: str) -> None:
-        if _files.link_new(self.path, record):
+        if files.link_new(self.path, record):
             return
         holder = self._holder()
         if not self._is_dead(holder):
@@ -88,7 +89,7 @@ class DriverLock:
                 remedy="wait for it or end it; if it ran on another host and that is gone, "
                 f"the lock is free {self._stale_s:.0f} s after its last heartbeat",
             )
-        _files.replace(self.path, record)
+        files.write_whole(self.path, record)
         if self._holder().get("token") != self._token:
             raise CampaignLockedError(f"another driver was quicker: {_describe(self._holder())}", where=self.path)
 
@@ -101,7 +102,7 @@ class DriverLock:
             return True
 
     def _holder(self) -> dict[str, Any]:
-        return _files.read_object(self.path) or {}
+        return files.read_object(self.path) or {}
 
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat_s):
@@ -114,7 +115,7 @@ class DriverLock:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         guard = self.path.with_name("lock.guard")
-        with _files.storage(guard, "lock the campaign"), guard.open("a") as stream:
+        with files.storage(guard, "cannot lock the campaign"), guard.open("a") as stream:
             with contextlib.suppress(OSError):  # a network file system without locks: the last look decides
                 fcntl.lockf(stream, fcntl.LOCK_EX)
             yield

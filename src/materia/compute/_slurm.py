@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from materia.compute import _files, _slurm_text
+from materia import files
+from materia.compute import _slurm_text
 from materia.compute._accounting import Node
 from materia.compute._backend import Status, Submission, Task, Ticket, Verdict
 from materia.compute._mpi import misfit
@@ -126,7 +127,7 @@ class SlurmBackend:
     # ------------------------------------------------------------------ submit
 
     def submit(self, task: Task) -> Submission:
-        _files.write_folder(task.folder, task_files(self.site, task))
+        files.write_folder(task.folder, task_files(self.site, task))
         self._tried_at[task.token] = time.time()
         try:
             answer = self.client.sbatch(*sbatch_options(self.site, task), str(task.folder / "job.sh"))

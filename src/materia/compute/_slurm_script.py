@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from materia.compute import _files, launcher, pilot
+from materia import files
+from materia.compute import launcher, pilot
 from materia.compute._backend import Task, Ticket
 from materia.compute._site import Site
 from materia.record import Resources
@@ -76,7 +77,7 @@ def task_files(site: Site, task: Task) -> dict[str, str]:
         "pilot": asdict(shape) if shape.pilots else None,
         "granted": {name: amount / slots for name, amount in allocation(site, asked, slots).items()},
     }
-    return {"members.json": _files.dump(members), "job.sh": _script(site, task.folder, shape)}
+    return {"members.json": files.dump(members), "job.sh": _script(site, task.folder, shape)}
 
 
 def task_folder(ticket: Ticket) -> Path:
@@ -86,13 +87,13 @@ def task_folder(ticket: Ticket) -> Path:
 
 def read_shape(folder: Path) -> Shape | None:
     """The shape of a task of pilots as it was submitted; None where every member is one job."""
-    record: Mapping[str, Any] = _files.read_object(folder / "members.json") or {}
+    record: Mapping[str, Any] = files.read_object(folder / "members.json") or {}
     return Shape(**record["pilot"]) if record.get("pilot") else None
 
 
 def read_granted(folder: Path) -> Mapping[str, float]:
     """What each job of a task was granted when it was submitted; empty where the folder does not say."""
-    granted: Mapping[str, float] = (_files.read_object(folder / "members.json") or {}).get("granted", {})
+    granted: Mapping[str, float] = (files.read_object(folder / "members.json") or {}).get("granted", {})
     return granted
 
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from materia.compute import _attempt, _files, _slurm_text
+from materia import files
+from materia.compute import _attempt, _slurm_text
 from materia.compute._backend import PASSED_OVER, Phase, Status, Ticket
 from materia.compute._slurm_client import SlurmClient, UnansweredError
 from materia.compute._slurm_script import Shape, read_shape, task_folder
@@ -113,7 +114,7 @@ class SlurmWatch:
         if (ticket.folder / "turned-away").exists():
             message = "requeued; the process that had begun it is gone without a word"
             return Status(Phase.ENDED, OutcomeKind.NODE_FAILURE, "requeued", message)
-        log = _files.tail(task_folder(ticket) / f"member-{member}.log", 500)
+        log = files.tail(task_folder(ticket) / f"member-{member}.log", 500)
         message = f"{status.message}. {log}" if log else status.message
         return Status(status.phase, status.kind, status.reason, message, status.retryable, status.patient)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from materia.errors import StorageError
+from materia import files
 from materia.record import CampaignRecord
 
 _ASSETS = Path(__file__).parent
@@ -36,20 +35,7 @@ def put_page(path: str | Path, page: str) -> Path:
         StorageError: it cannot be written.
     """
     path = Path(path).resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"the report cannot be written: {error.strerror or error}",
-            where=path,
-            remedy="check free space and permissions",
-        ) from error
+    files.write_whole(path, page, "the report cannot be written")
     return path
 
 

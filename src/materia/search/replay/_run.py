@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from materia.errors import StorageError
+from materia import files
 from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings, StrategySettings
 from materia.search.replay._trajectory import Trajectory, play
@@ -51,7 +51,8 @@ def play_all(
             found[name, seed] = Trajectory(name, seed, kept.order, kept.rounds)
 
     def done(run: Trajectory) -> None:
-        _write(places[run.strategy, run.seed], run)
+        text = json.dumps(run.to_json(), separators=(",", ":"))
+        files.write_whole(places[run.strategy, run.seed], text, "a finished run cannot be kept")
         found[run.strategy, run.seed] = run
         if report is not None:
             report(len(found), len(todo))
@@ -112,17 +113,3 @@ def _read(path: Path) -> Trajectory | None:
         return None
     except (ValueError, KeyError, TypeError):  # damaged: made anew
         return None
-
-
-def _write(path: Path, run: Trajectory) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(run.to_json(), separators=(",", ":")))
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"a finished run cannot be kept: {error.strerror or error}",
-            where=path,
-            remedy="check free space and permissions, then run again: finished runs are kept",
-        ) from error

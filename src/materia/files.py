@@ -20,19 +20,22 @@ _REMEDIES = {
     errno.EACCES: "give yourself permission to write there, or choose another folder",
     errno.EPERM: "give yourself permission to write there, or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a part of the path is a file: choose another folder",
+    errno.EEXIST: "a part of the path is a file: choose another folder",
+    errno.EISDIR: "there is a folder of that name: choose another one",
     errno.EIO: "the file system reports an input/output error: check the disk or the network mount",
 }
 
 
 @contextmanager
-def storage(path: Path, doing: str) -> Iterator[None]:
+def storage(path: Path, problem: str) -> Iterator[None]:
     """Turn a full disk, a quota or a missing permission inside the block into a :class:`StorageError`."""
     try:
         yield
     except OSError as error:
         if error.errno in _REMEDIES:
             raise StorageError(
-                f"cannot {doing}: {os.strerror(error.errno)}", where=path, remedy=_REMEDIES[error.errno]
+                f"{problem}: {os.strerror(error.errno)}", where=path, remedy=_REMEDIES[error.errno]
             ) from error
         raise
 
@@ -69,7 +72,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     if folder.is_dir():
         return
     temporary = folder.parent / f".{folder.name}.{uuid4().hex}.tmp"
-    with storage(folder, "write a job folder"):
+    with storage(folder, "cannot write a job folder"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.mkdir()
@@ -95,7 +98,7 @@ def link_new(path: Path, text: str) -> bool:
         StorageError: the disk is full or not writable.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with storage(path, "write a file"):
+    with storage(path, "cannot write a file"):
         try:
             _write_synced(temporary, text)
             with suppress(FileExistsError):
@@ -105,16 +108,25 @@ def link_new(path: Path, text: str) -> bool:
             temporary.unlink(missing_ok=True)
 
 
-def replace(path: Path, text: str) -> None:
-    """Write or overwrite a file: temporary file, fsync, rename."""
+def write_whole(path: Path, text: str, problem: str = "cannot write a file") -> None:
+    """Write or overwrite a file, and make its folder: temporary file, fsync, rename.
+
+    Args:
+        problem: how the error begins.
+
+    Raises:
+        StorageError: the disk is full or not writable; what was there is left as it was.
+    """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with storage(path, "write a file"):
+    with storage(path, problem):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write_synced(temporary, text)
             temporary.replace(path)
             fsync_folder(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
