@@ -32,6 +32,7 @@ from materia.surrogate import read_card
 
 CHUNK = 1024
 LOCAL_SHARD = 8 * CHUNK  # rows: what a kill here costs at most
+SITED_SHARDS = 16
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def screen(
     chunk: int = CHUNK,
     device: str = "auto",
     resources: Resources | None = None,
+    compiled: bool = False,
     report: Report | None = None,
 ) -> Screened:
     """Predict every structure of a pool or of files; the same call goes on where one was cut off.
@@ -81,6 +83,7 @@ def screen(
         chunk: structures predicted at once; a memory limit, and what shards are made of.
         device: ``auto``, ``cpu`` or ``cuda``.
         resources: on a site, of one shard.
+        compiled: compile the networks, which pays off from some ten thousand structures on.
         report: called with structures done and their number.
 
     Raises:
@@ -102,7 +105,8 @@ def screen(
     with _alone(work):
         plan = Plan.read(work)
         if plan is None:
-            plan = _plan(sources, folder, weights, asked, work, shards, chunk, sited=site is not None)
+            wanted = shards if shards is not None or site is None else SITED_SHARDS
+            plan = _plan(sources, folder, weights, asked, work, wanted, chunk, compiled)
         elif (plan.weights_sha256, plan.sources_sha256) != (weights, asked):
             raise ConfigError(
                 "a screen with another model or of other structures is under way here",
@@ -172,8 +176,7 @@ def _plan(
     work: Path,
     shards: int | None,
     chunk: int,
-    *,
-    sited: bool,
+    compiled: bool,
 ) -> Plan:
     """Freeze what is to be predicted, and write down how."""
     pools = [pool_file(source) for source in sources]
@@ -193,7 +196,6 @@ def _plan(
     if n == 0:
         first = "".join(f"; {q.place}: {q.reason}" for q in bad[:3])
         raise DatasetError(f"no structure is left to predict, {len(bad)} are quarantined{first}", where=str(sources[0]))
-    wanted = shards if shards is not None else (16 if sited else -(-n // LOCAL_SHARD))
     plan = Plan(
         model=str(folder),
         weights_sha256=weights,
@@ -202,8 +204,9 @@ def _plan(
         sources_sha256=asked,
         n=n,
         chunk=chunk,
-        bounds=cut(n, chunk, wanted),
+        bounds=cut(n, chunk, -(-n // LOCAL_SHARD) if shards is None else shards),
         n_unreadable=len(bad),
+        compiled=compiled,
     )
     plan.write(work)
     return plan

@@ -34,6 +34,7 @@ class Plan(BaseModel):
             with the same others however many shards there are, which fixes the last bits.
         bounds: first row of each shard, and n.
         n_unreadable: structures set aside before, in ``quarantine.jsonl``.
+        compiled: whether the networks are compiled, which changes the last bits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class Plan(BaseModel):
     chunk: int
     bounds: tuple[int, ...]
     n_unreadable: int
+    compiled: bool = False
 
     @property
     def shards(self) -> int:
@@ -132,7 +134,7 @@ def predict_shard(
         raise ConfigError(
             "the pool has changed since the screen was started", where=plan.structures, remedy=f"remove {work}"
         )
-    surrogate = Surrogate.load(plan.model, device=device, n_threads=threads)
+    surrogate = Surrogate.load(plan.model, device=device, n_threads=threads, compiled=plan.compiled)
     if surrogate.card["weights_sha256"] != plan.weights_sha256:
         raise ModelError(
             "the model has changed since the screen was started", where=plan.model, remedy="screen into another file"

@@ -117,6 +117,7 @@ def screen(
     shards: Annotated[int | None, typer.Option("--shards", help="Into how many the pool is cut.")] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Structures predicted at once.")] = 1024,
     device: Device = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the networks: for large pools.")] = False,
     site: Annotated[str | None, typer.Option("--site", help="Run the shards as an array on this Slurm site.")] = None,
     site_set: SiteSet = None,
     cores: Annotated[int, typer.Option("--cores", help="On a site, of one shard.")] = 1,
@@ -139,6 +140,7 @@ def screen(
             chunk=batch,
             device=device,
             resources=Resources(cores, memory_mb, walltime_s),
+            compiled=compiled,
             report=report,
         )
     print_json(screened.to_json()) if json else _print_screened(screened)

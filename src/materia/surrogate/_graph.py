@@ -89,27 +89,30 @@ class GraphStore:
         """
         from vesin import NeighborList
 
-        search = NeighborList(cutoff=cutoff, full_list=True)
-        degrees, neighbours, vectors = [], [], []
+        # one thread: a cell of ten atoms has nothing to share out, and waking threads costs more than the search
+        search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+        counts = [c.n_atoms for c in crystals]
+        lengths, pairs, vectors = [], [np.zeros((0, 2), np.uint64)], [np.zeros((0, 3))]
         for crystal in crystals:
-            i, j, d = search.compute(
+            found, vector = search.compute(
                 points=(crystal.frac_coords % 1.0) @ crystal.lattice,
                 box=crystal.lattice,
                 periodic=True,
-                quantities="ijD",
+                quantities="PD",
             )
-            i = np.asarray(i, dtype=np.int64)
-            order = np.argsort(i, kind="stable")
-            degrees.append(np.bincount(i, minlength=crystal.n_atoms))
-            neighbours.append(np.asarray(j, dtype=np.int64)[order])
-            vectors.append(np.asarray(d, dtype=np.float64).reshape(-1, 3)[order])
+            lengths.append(len(found))
+            pairs.append(found.reshape(-1, 2))
+            vectors.append(vector.reshape(-1, 3))
+        ends = np.concatenate(pairs).astype(np.int64)  # (E, 2) indices within the structure
+        atoms = _offsets(counts)
+        centre = ends[:, 0] + np.repeat(atoms[:-1].numpy(), lengths)
         return cls(
             cutoff=cutoff,
-            atoms=_offsets([c.n_atoms for c in crystals]),
-            pairs=_offsets(np.concatenate([np.zeros(0, np.int64), *degrees])),
+            atoms=atoms,
+            pairs=_offsets(np.bincount(centre, minlength=sum(counts))),
             numbers=torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *[c.numbers for c in crystals]])),
-            neighbour=torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *neighbours])),
-            vectors=torch.from_numpy(np.concatenate([np.zeros((0, 3)), *vectors])).to(dtype),
+            neighbour=torch.from_numpy(np.ascontiguousarray(ends[:, 1])),
+            vectors=torch.from_numpy(np.concatenate(vectors)).to(dtype),
             volume=torch.tensor([c.volume / c.n_atoms for c in crystals], dtype=dtype),
         )
 

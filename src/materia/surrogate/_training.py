@@ -25,6 +25,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from materia.errors import ModelError
 from materia.surrogate._augment import Part, perturb
+from materia.surrogate._compiled import compile_network
+from materia.surrogate._device import resolve_device
 from materia.surrogate._distributed import World
 from materia.surrogate._graph import Batch, GraphStore
 from materia.surrogate._loss import masked_l1
@@ -198,6 +200,8 @@ def train_member(
     module = TrainingModule(network, task, settings, world)
     if settings.precision == "64-true":
         module.double()  # Lightning would do it only after it has read a checkpoint into single precision
+    if settings.compile:
+        compile_network(network, resolve_device(settings.device))
     callbacks: list[Callback] = [_Watcher(checkpoint, settings.checkpoint_every, logger, progress, world)]
     validation = None
     if settings.patience is not None and len(task.watch):
