@@ -132,7 +132,9 @@ _ALL = (
         for name, symbol, whose in ((ELECTRON_MASS, "$m_n$", "electrons"), (HOLE_MASS, "$m_p$", "holes"))
     ),
     # Petretto et al., Sci. Data 5, 180065 (2018)
-    Quantity(PHONON_PEAK, r"$\omega_{last}$", "1/cm", Fidelity.PBESOL, "Last peak of the phonon DOS, PBEsol", lower=0.0),
+    Quantity(
+        PHONON_PEAK, r"$\omega_{last}$", "1/cm", Fidelity.PBESOL, "Last peak of the phonon DOS, PBEsol", lower=0.0
+    ),
     # de Jong et al., Sci. Data 2, 150009 (2015)
     Quantity(BULK_MODULUS, "$K$", "GPa", Fidelity.PBE, "Bulk modulus (Voigt-Reuss-Hill), PBE", 0.0, form=Form.LOG),
     Quantity(SHEAR_MODULUS, "$G$", "GPa", Fidelity.PBE, "Shear modulus (Voigt-Reuss-Hill), PBE", 0.0, form=Form.LOG),

@@ -65,7 +65,9 @@ def equivariance(model: Surrogate, crystals: Sequence[Crystal], seed: int) -> fl
     turn = Rotation.random(random_state=seed).as_matrix()
     turned = [Crystal(c.lattice @ turn.T, c.numbers, c.frac_coords) for c in crystals]
     before, after = (model.predict(part).tensors[DIELECTRIC_ELECTRONIC] for part in (crystals, turned))
-    return float((np.linalg.norm(after - turn @ before @ turn.T, axis=(1, 2)) / np.linalg.norm(before, axis=(1, 2))).max())
+    return float(
+        (np.linalg.norm(after - turn @ before @ turn.T, axis=(1, 2)) / np.linalg.norm(before, axis=(1, 2))).max()
+    )
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class Predictions:
         bounds: (t) physical lower bounds, None where there is none; empty where they are not known.
         forms: (t) of the quantities; empty where all are scalars.
         ends: of logarithms and tensors the ends of the 90 % interval, each (n,), computed in decades.
-        tensors: of tensors (n, 3, 3), symmetric and positive definite, in the frame of each structure's lattice vectors.
+        tensors: of tensors (n, 3, 3), symmetric positive definite, in the frame of each structure's lattice vectors.
     """
 
     targets: tuple[str, ...]

@@ -104,7 +104,7 @@ def fresh_network(
         known = labels[rows, j]
         if form is Form.CLASS:
             share = (float(known.sum()) + 1) / (len(known) + 2)
-            network.get_submodule(f"heads.{name}.2").bias.data.fill_(math.log(share / (1 - share)))  # type: ignore[union-attr,operator]
+            network.get_submodule(f"heads.{name}.2").bias.data.fill_(math.log(share / (1 - share)))  # type: ignore[operator]
             continue
         spread = float(known.std()) if len(known) > 1 else 0.0
         network.centre[j] = float(known.mean()) if len(known) else 0.0
