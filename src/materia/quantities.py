@@ -20,6 +20,9 @@ class Fidelity(StrEnum):
     PBE = "PBE"
     MP_PBE = "MP-PBE"  # Materials Project: PBE or PBE+U energies with their corrections
     HSE06 = "HSE06"
+    PBESOL = "PBEsol"
+    OPTB88VDW = "OptB88vdW"
+    GLLB_SC = "GLLB-SC"
     NONE = "none"  # not a computed electronic-structure value (tables, geometry)
     UNSTATED = "unstated"  # declared by a user who did not say
 
@@ -29,6 +32,15 @@ class Kind(StrEnum):
 
     INTENSIVE = "intensive"  # a supercell has the same
     EXTENSIVE = "extensive"  # of the whole cell: a supercell of two has twice as much
+
+
+class Form(StrEnum):
+    """What a value is, and with it how a network learns and predicts it."""
+
+    SCALAR = "scalar"  # any number, learned as it is
+    LOG = "log"  # a positive number, learned as its decimal logarithm: where factors matter, or tails are heavy
+    CLASS = "class"  # 0 or 1: the answer to a yes-or-no question; its probability is predicted
+    TENSOR = "tensor"  # a symmetric positive definite 3x3 matrix in the frame of the structure's lattice vectors
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Quantity:
         title: for people.
         lower: physical lower bound, if there is one (predictions are clamped to it).
         kind: whether it grows with the cell.
+        form: what its values are.
     """
 
     name: str
@@ -52,6 +65,7 @@ class Quantity:
     title: str
     lower: float | None = None
     kind: Kind = Kind.INTENSIVE
+    form: Form = Form.SCALAR
 
     @property
     def label(self) -> str:
@@ -70,6 +84,15 @@ FORMATION_ENERGY_MP = "formation_energy_per_atom_mp"
 GAP_MP = "gap_pbe_mp"
 ENERGY_ABOVE_HULL_MP = "energy_above_hull_mp"
 GAP_HSE06 = "gap_hse06"
+GAP_GLLBSC = "gap_gllbsc"
+DIELECTRIC_ELECTRONIC = "dielectric_electronic"
+ELECTRON_MASS = "electron_mass"
+HOLE_MASS = "hole_mass"
+IS_METAL = "is_metal"
+PHONON_PEAK = "phonon_peak"
+BULK_MODULUS = "bulk_modulus"
+SHEAR_MODULUS = "shear_modulus"
+EXFOLIATION_ENERGY = "exfoliation_energy"
 
 _ALL = (
     Quantity(FORMATION_ENERGY, "$E_f$", "eV/atom", Fidelity.PBE, "Formation energy, PBE"),
@@ -90,6 +113,41 @@ _ALL = (
         lower=0.0,
     ),
     Quantity(GAP_HSE06, "$E_g^{HSE}$", "eV", Fidelity.HSE06, "Band gap, HSE06", lower=0.0),
+    Quantity(GAP_GLLBSC, "$E_g^{GLLB}$", "eV", Fidelity.GLLB_SC, "Band gap, GLLB-SC", lower=0.0),
+    Quantity(IS_METAL, "$P(metal)$", "1", Fidelity.PBE, "Metal, PBE", form=Form.CLASS),
+    # Petousis et al., Sci. Data 4, 160134 (2017): DFPT with the Materials Project's PBE and PBE+U
+    Quantity(
+        DIELECTRIC_ELECTRONIC,
+        r"$\varepsilon_\infty$",
+        "1",
+        Fidelity.MP_PBE,
+        "Electronic dielectric tensor, DFPT with PBE or PBE+U",
+        form=Form.TENSOR,
+    ),
+    # Ricci et al., Sci. Data 4, 170085 (2017): BoltzTraP on bands of the Materials Project, 300 K, 1e18 per cm3
+    *(
+        Quantity(
+            name, symbol, "m_e", Fidelity.MP_PBE, f"Conductivity effective mass of {whose} at 300 K", 0.0, form=Form.LOG
+        )
+        for name, symbol, whose in ((ELECTRON_MASS, "$m_n$", "electrons"), (HOLE_MASS, "$m_p$", "holes"))
+    ),
+    # Petretto et al., Sci. Data 5, 180065 (2018)
+    Quantity(
+        PHONON_PEAK, r"$\omega_{last}$", "1/cm", Fidelity.PBESOL, "Last peak of the phonon DOS, PBEsol", lower=0.0
+    ),
+    # de Jong et al., Sci. Data 2, 150009 (2015)
+    Quantity(BULK_MODULUS, "$K$", "GPa", Fidelity.PBE, "Bulk modulus (Voigt-Reuss-Hill), PBE", 0.0, form=Form.LOG),
+    Quantity(SHEAR_MODULUS, "$G$", "GPa", Fidelity.PBE, "Shear modulus (Voigt-Reuss-Hill), PBE", 0.0, form=Form.LOG),
+    # Choudhary et al., npj Comput. Mater. 6, 173 (2020): JARVIS-DFT
+    Quantity(
+        EXFOLIATION_ENERGY,
+        "$E_{exf}$",
+        "meV/atom",
+        Fidelity.OPTB88VDW,
+        "Exfoliation energy, OptB88vdW",
+        0.0,
+        form=Form.LOG,
+    ),
 )
 
 REGISTRY: dict[str, Quantity] = {q.name: q for q in _ALL}
@@ -119,12 +177,16 @@ def declare(
     lower: float | None = None,
     title: str = "",
     fidelity: str = Fidelity.UNSTATED,
+    form: str = Form.SCALAR,
 ) -> Quantity:
     """A quantity that is not in the registry, as the user states it. Nothing is registered.
 
+    A registered name gives what is registered. Only whether a number is learned as it is or as its logarithm may be
+    declared otherwise; then the declaration counts in full.
+
     Raises:
-        ConfigError: a name that is no name, a registered name with another unit or kind, no such kind or fidelity,
-            a bound other than zero of an extensive quantity.
+        ConfigError: a name that is no name, a registered name with another unit, kind or form, no such kind, fidelity
+            or form, a lower bound or kind that does not go with the others.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
@@ -132,7 +194,7 @@ def declare(
         )
     if not unit:
         raise ConfigError(f"the quantity {name} has no unit", remedy='give one; "1" where it is dimensionless')
-    for given, known, what in ((kind, Kind, "kind"), (fidelity, Fidelity, "fidelity")):
+    for given, known, what in ((kind, Kind, "kind"), (fidelity, Fidelity, "fidelity"), (form, Form, "form")):
         if given not in [member.value for member in known]:
             raise ConfigError(f"the quantity {name} has the {what} {given!r}", remedy=f"use one of: {', '.join(known)}")
     if kind == Kind.EXTENSIVE and lower not in (None, 0.0):
@@ -140,34 +202,58 @@ def declare(
             f"the extensive quantity {name} has the lower bound {lower}",
             remedy="only zero means the same for every size of the cell",
         )
+    if form == Form.LOG and lower not in (None, 0.0):
+        raise ConfigError(
+            f"{name} is learned as a logarithm and has the lower bound {lower}",
+            remedy="a logarithm has the bound zero: leave the bound out, or declare a scalar",
+        )
+    if form in (Form.CLASS, Form.TENSOR) and (lower is not None or kind == Kind.EXTENSIVE):
+        raise ConfigError(f"{name} is a {form}: it is intensive and has no lower bound", remedy="leave both out")
+    if form == Form.LOG:
+        lower = 0.0
     registered = REGISTRY.get(name)
+    declared = Quantity(
+        name, name, unit, Fidelity(fidelity), title or name.replace("_", " "), lower, Kind(kind), Form(form)
+    )
     if registered is None:
-        return Quantity(name, name, unit, Fidelity(fidelity), title or name.replace("_", " "), lower, Kind(kind))
+        return declared
     if (registered.unit, registered.kind) != (unit, kind):
         raise ConfigError(
             f"{name} is registered as {registered.kind} in {registered.unit}, not as {kind} in {unit}",
             remedy="convert the values, or give the quantity another name",
         )
-    return registered
+    if registered.form == form:
+        return registered
+    if {registered.form, declared.form} == {Form.SCALAR, Form.LOG}:
+        return declared
+    raise ConfigError(
+        f"{name} is registered as a {registered.form}, not as a {form}", remedy="give the quantity another name"
+    )
 
 
 def parse_quantity(text: str) -> Quantity:
-    """A declaration ``name:unit[:kind[:lower]]``, such as ``shear_modulus:GPa:intensive:0``; see :func:`declare`.
+    """A declaration ``name:unit[:kind[:lower]]``, such as ``hardness:GPa:intensive:0``; see :func:`declare`.
+
+    A form may stand anywhere behind the unit: ``hardness:GPa:log``, ``polarisability:1:tensor``.
 
     Raises:
         ConfigError: it is not of that form, or says what cannot be.
     """
     name, *rest = (part.strip() for part in text.split(":"))
+    forms = [part for part in rest[1:] if part in [form.value for form in Form]]
+    rest = rest[:1] + [part for part in rest[1:] if part not in forms]
     try:
+        (form,) = forms or [Form.SCALAR.value]
         unit, kind, lower = [*rest, *("", Kind.INTENSIVE.value, "")[len(rest) :]]
         bound = float(lower) if lower else None
     except ValueError:
         raise ConfigError(
-            f"{text!r} declares no quantity", remedy="write name:unit:kind, such as shear_modulus:GPa:intensive"
+            f"{text!r} declares no quantity", remedy="write name:unit:kind, such as hardness:GPa:intensive"
         ) from None
-    return declare(name, unit=unit, kind=kind, lower=bound)
+    return declare(name, unit=unit, kind=kind, lower=bound, form=form)
 
 
 def quantity_record(found: Quantity) -> dict[str, Any]:
-    """JSON form of what :func:`declare` takes, the name apart."""
-    return {entry: getattr(found, entry) for entry in _ENTRIES}
+    """JSON form of what :func:`declare` takes, the name apart; a scalar's form is not written."""
+    record = {entry: getattr(found, entry) for entry in _ENTRIES}
+    return record if found.form is Form.SCALAR else {**record, "form": found.form}

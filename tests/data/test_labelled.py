@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ase.build import bulk
 from ase.db import connect
@@ -18,6 +19,7 @@ from pymatgen.core import Structure
 from materia.crystal import Crystal
 from materia.data import Dataset, LabelledRows, read_labelled, read_unlabelled, source_digest
 from materia.errors import DatasetError
+from materia.quantities import Form
 from materia.resources import resource
 
 K = {"bulk_modulus": "K_GPa"}
@@ -220,3 +222,85 @@ def test_the_digest_follows_the_content(tmp_path: Path) -> None:
     assert source_digest(folder) == before
     (folder / "c0.cif").write_text((folder / "c0.cif").read_text() + "\n")
     assert source_digest(folder) != before
+
+
+EPSILON = {"epsilon": "eps"}
+TENSOR = {"epsilon": Form.TENSOR}
+TILTED = [[3.0, 0.5, 0.1], [0.5, 4.0, -0.2], [0.1, -0.2, 7.0]]
+LOW = Crystal.from_species(  # no symmetry
+    [[4.1, 0.2, -0.3], [0.7, 5.2, 0.4], [-0.5, 0.9, 6.3]],
+    ["Ga", "As", "O"],
+    [[0, 0, 0], [0.5, 0.43, 0.2], [0.1, 0.6, 0.7]],
+)
+
+
+def rows_of(folder: Path, given: list[Any], crystal: Crystal = LOW, name: str = "eps") -> Path:
+    path = folder / "t.jsonl"
+    rows = [{"id": f"r{i}", "structure": crystal.to_record(), "targets": {name: v}} for i, v in enumerate(given)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_tensors_in_every_notation(tmp_path: Path) -> None:
+    nine = [x for row in TILTED for x in row]
+    voigt = [3.0, 4.0, 7.0, -0.2, 0.1, 0.5]
+    given = [TILTED, nine, voigt, "3 4 7 -0.2 0.1 0.5", "3;4;7;-0.2;0.1;0.5", json.dumps(TILTED), None, ""]
+    found = read_labelled(rows_of(tmp_path, given), EPSILON, TENSOR)
+    assert [row.values["epsilon"] for row in found.rows] == [tuple(map(tuple, TILTED))] * 6
+    assert (found.unlabelled, found.quarantine, found.symmetrised) == (2, (), 0)
+
+
+def test_tensors_in_extended_xyz_and_csv(tmp_path: Path) -> None:
+    atoms = LOW.to_ase()
+    atoms.info["eps"] = np.array(TILTED)
+    write(tmp_path / "t.extxyz", [atoms])
+    (row,) = read_labelled(tmp_path / "t.extxyz", EPSILON, TENSOR).rows
+    assert np.array(row.values["epsilon"]) == pytest.approx(np.array(TILTED))
+    write(tmp_path / "c.cif", LOW.to_ase())
+    (tmp_path / "t.csv").write_text("id,eps\nc,3 4 7 -0.2 0.1 0.5\n")
+    (row,) = read_labelled(tmp_path / "t.csv", EPSILON, TENSOR).rows
+    assert row.values["epsilon"] == tuple(map(tuple, TILTED))
+
+
+def test_what_is_no_dielectric_tensor_is_set_aside(tmp_path: Path) -> None:
+    skew = [[3.0, 2.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]]
+    given = [skew, [[1, 0, 0], [0, -1, 0], [0, 0, 2]], [1, 2, 3], "a b c d e f", [[float("nan")] * 3] * 3, 4.0, TILTED]
+    found = read_labelled(rows_of(tmp_path, given), EPSILON, TENSOR)
+    assert len(found.rows) == 1
+    reasons = [q.reason for q in found.quarantine]
+    assert reasons[0] == "eps is not symmetric: it differs from its transpose by 51 %"  # sqrt(8) over sqrt(31)
+    assert reasons[1] == "eps is not positive definite: its least eigenvalue is -1"
+    assert "shape (3,)" in reasons[2] and "not a tensor of numbers" in reasons[3]
+    assert "not a finite number" in reasons[4] and "shape ()" in reasons[5]
+
+
+def test_a_tensor_must_have_its_crystal_s_symmetry(tmp_path: Path) -> None:
+    """Rock salt is cubic: its tensor is a number. Off by a little it is set right, by much it is set aside."""
+    noise, little, much = (np.diag([3.0, 3.0, 3.0 + x]).tolist() for x in (0.001, 0.1, 2.0))
+    found = read_labelled(rows_of(tmp_path, [noise, little, much], CRYSTALS[0]), EPSILON, TENSOR)
+    first, second = (np.array(row.values["epsilon"]) for row in found.rows)
+    assert np.array_equal(first, np.array(noise)) and found.symmetrised == 1
+    assert second == pytest.approx(np.eye(3) * (9.1 / 3))
+    (bad,) = found.quarantine
+    assert bad.id == "r2" and "contradicts the symmetry of its crystal by 25 %" in bad.reason  # sqrt(8/3) of sqrt(43)
+
+
+def test_a_tensor_in_another_frame_is_noticed(tmp_path: Path) -> None:
+    """The same tetragonal tensor, its axis along z where the crystal's is along x."""
+    stretched = Crystal(CRYSTALS[0].lattice * np.array([1.2, 1, 1]), CRYSTALS[0].numbers, CRYSTALS[0].frac_coords)
+    along_x, along_z = np.diag([5.0, 3.0, 3.0]).tolist(), np.diag([3.0, 3.0, 5.0]).tolist()
+    found = read_labelled(rows_of(tmp_path, [along_x, along_z], stretched), EPSILON, TENSOR)
+    assert [row.id for row in found.rows] == ["r0"] and [q.id for q in found.quarantine] == ["r1"]
+
+
+def test_answers_and_logarithms(tmp_path: Path) -> None:
+    answers = read_labelled(
+        rows_of(tmp_path, [True, False, 1, 0, "true", "FALSE", "1", 1.0, 0.4, "yes", None], name="m"),
+        {"is_metal": "m"},
+        {"is_metal": Form.CLASS},
+    )
+    assert [row.values["is_metal"] for row in answers.rows] == [1, 0, 1, 0, 1, 0, 1, 1]
+    assert [q.reason for q in answers.quarantine] == [f"m is '{x}', not 0, 1, true or false" for x in ("0.4", "yes")]
+    masses = read_labelled(rows_of(tmp_path, [0.3, 0.0, -1.0], name="m"), {"mass": "m"}, {"mass": Form.LOG})
+    assert [row.values["mass"] for row in masses.rows] == [0.3]
+    assert all("not positive" in q.reason for q in masses.quarantine)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from materia.crystal import Crystal, read_structures
 from materia.errors import MateriaError, ModelError
+from materia.quantities import Form, Quantity
+
+if TYPE_CHECKING:
+    from materia.surrogate import Predictions
 
 
 def model_folder(where: str | Path) -> Path:
@@ -41,8 +47,14 @@ def predict(
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Returns:
-        one row a structure: ``file``, ``formula``, ``in_domain`` and, by quantity, ``mean``, ``std``,
-        ``lower`` and ``upper`` (the 90 % interval) and ``unit``; for a file that cannot be used ``file`` and ``error``.
+        one row a structure: ``file``, ``formula``, ``in_domain`` and, by quantity, ``form``, ``unit`` and
+
+        - of a scalar or a logarithm ``mean``, ``std``, ``lower`` and ``upper`` (the 90 % interval);
+        - of a class ``probability``;
+        - of a tensor ``tensor`` (3x3, in the frame of the file's lattice vectors), ``eigenvalues`` (rising), and
+          ``mean``, ``std``, ``lower`` and ``upper`` of the mean of its eigenvalues.
+
+        For a file that cannot be used ``file`` and ``error``.
     """
     from materia.surrogate import Surrogate
 
@@ -60,17 +72,20 @@ def predict(
             rows.append({"file": str(file), "error": str(error)})
     if crystals:
         found = surrogate.predict(crystals, progress=progress)
-        intervals = [found.interval(name) for name in found.targets]
         for k, place in enumerate(places):
             rows[place]["in_domain"] = bool(found.in_domain[k])
-            rows[place]["predictions"] = {
-                target.name: {
-                    "mean": float(found.mean[k, j]),
-                    "std": float(found.std[k, j]),
-                    "lower": float(intervals[j][0][k]),
-                    "upper": float(intervals[j][1][k]),
-                    "unit": target.unit,
-                }
-                for j, target in enumerate(surrogate.quantities)
-            }
+            rows[place]["predictions"] = {q.name: _said(found, q, k) for q in surrogate.quantities}
     return json.loads(json.dumps(rows))  # type: ignore[no-any-return]
+
+
+def _said(found: Predictions, target: Quantity, k: int) -> dict[str, Any]:
+    """What is predicted of one quantity of structure k."""
+    mean, std = (float(column[k]) for column in found.column(target.name))
+    if target.form is Form.CLASS:
+        return {"probability": mean, "unit": target.unit, "form": target.form}
+    lower, upper = (float(end[k]) for end in found.interval(target.name))
+    said = {"mean": mean, "std": std, "lower": lower, "upper": upper, "unit": target.unit, "form": target.form}
+    if target.form is Form.TENSOR:
+        tensor = found.tensors[target.name][k]
+        said |= {"tensor": tensor.tolist(), "eigenvalues": np.linalg.eigvalsh(tensor).tolist()}
+    return said

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from materia import files
 from materia.data import source_digest
 from materia.errors import ConfigError
-from materia.quantities import Quantity, declare, parse_quantity, quantity, quantity_record
+from materia.quantities import Form, Quantity, declare, parse_quantity, quantity, quantity_record
 from materia.surrogate import SurrogateSettings
 
 FILE = "train.json"
@@ -46,6 +46,12 @@ class TrainingRequest(BaseModel):
     @property
     def declared(self) -> tuple[Quantity, ...]:
         return tuple(declare(name, **entries) for name, entries in self.quantities.items())
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        """By target, what its values are."""
+        own = {q.name: q for q in self.declared}
+        return {name: (own[name] if name in own else quantity(name)).form for name in self.targets}
 
     def essence(self) -> dict[str, Any]:
         """What the model depends on, as JSON: not where it is trained, nor where the data lie."""
@@ -184,7 +190,7 @@ def write_request(folder: Path, request: TrainingRequest) -> None:
 
 
 def read_quantities(path: Path) -> list[Quantity]:
-    """Declarations in a YAML file: ``name: {unit: GPa, kind: intensive, lower: 0}``.
+    """Declarations in a YAML file: ``name: {unit: GPa, kind: intensive, lower: 0}``, with ``form`` where no scalar.
 
     Raises:
         ConfigError: it cannot be read, or an entry is not one of those.

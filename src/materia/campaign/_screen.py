@@ -41,7 +41,8 @@ class Screened:
 
     Attributes:
         file: Parquet: ``id``, ``formula``, per quantity ``Q_mean``, ``Q_lower``, ``Q_upper`` (90 % interval), and
-            ``out_of_domain``; in the order of the pool.
+            ``out_of_domain``; in the order of the pool. Of a class ``Q_probability`` instead; of a tensor these are
+            of the mean eigenvalue, and ``Q_xx``, ``Q_yy``, ``Q_zz``, ``Q_yz``, ``Q_xz``, ``Q_xy`` come with them.
         card: counts, digests, units.
     """
 

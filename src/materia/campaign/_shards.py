@@ -15,10 +15,12 @@ from materia import files
 from materia._version import __version__
 from materia.data import Quarantined, source_digest
 from materia.errors import ConfigError, DatasetError, ModelError, StorageError
+from materia.quantities import Form
 from materia.space import scan_structures
-from materia.surrogate import Surrogate, unsupported
+from materia.surrogate import Predictions, Surrogate, unsupported
 
 PLAN = "screen.json"
+VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")  # order of a tensor's columns
 Report = Callable[[int, int], None]  # structures done, of how many
 
 
@@ -184,16 +186,30 @@ def _predict(surrogate: Surrogate, file: Path, start: int, stop: int) -> tuple[A
     columns: dict[str, Any] = {"id": ids, "formula": [c.formula for c in crystals]}
     finite = np.ones(len(crystals), dtype=bool)
     for target in predicted.targets:
-        lower, upper = predicted.interval(target)
-        mean, _ = predicted.column(target)
-        columns |= {f"{target}_mean": mean, f"{target}_lower": lower, f"{target}_upper": upper}
-        finite &= np.isfinite(mean) & np.isfinite(lower) & np.isfinite(upper)
+        said = _columns(predicted, target)
+        finite &= np.all([np.isfinite(column) for column in said.values()], axis=0)
+        columns |= said
     columns["out_of_domain"] = ~predicted.in_domain
     quarantine += [
         Quarantined("prediction", "the prediction is not a finite number", ids[i]) for i in np.flatnonzero(~finite)
     ]
     table = pl.DataFrame(columns, schema_overrides={"id": pl.String, "formula": pl.String})
     return table.filter(pl.Series(finite)), quarantine
+
+
+def _columns(predicted: Predictions, target: str) -> dict[str, Any]:
+    """Columns of one quantity: mean and interval, a class' probability, moreover a tensor's components."""
+    mean, _ = predicted.column(target)
+    if predicted.form(target) is Form.CLASS:
+        return {f"{target}_probability": mean}
+    lower, upper = predicted.interval(target)
+    columns = {f"{target}_mean": mean, f"{target}_lower": lower, f"{target}_upper": upper}
+    if predicted.form(target) is Form.TENSOR:
+        tensor = predicted.tensors[target]
+        for name in VOIGT:
+            i, j = ("xyz".index(axis) for axis in name)
+            columns[f"{target}_{name}"] = tensor[:, i, j]
+    return columns
 
 
 def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[str, Any]:
@@ -238,7 +254,7 @@ def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[s
             "n_out_of_domain": strange,
             "n_quarantined": len(bad),
             "shards": plan.shards,
-            "quantities": {q.name: {"unit": q.unit, "title": q.title} for q in surrogate.quantities},
+            "quantities": {q.name: {"unit": q.unit, "title": q.title, "form": q.form} for q in surrogate.quantities},
             "interval": 0.9,
             "versions": {"materia": __version__},
         }

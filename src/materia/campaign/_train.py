@@ -21,7 +21,7 @@ from materia.compute import DriverLock
 from materia.crystal import Crystal
 from materia.data import LabelledRows, Quarantined, read_labelled
 from materia.errors import CampaignLockedError, ConfigError, DatasetError, ModelError
-from materia.quantities import Kind, Quantity, declare
+from materia.quantities import Form, Kind, Quantity, declare
 from materia.surrogate import SurrogateSettings
 
 QUARANTINE = "quarantine.jsonl"
@@ -55,7 +55,8 @@ class Trained:
         for name, found in self.card["validation"].items():
             q = declare(name, **self.card["quantities"][name])
             per_atom = "/atom" if q.kind is Kind.EXTENSIVE else ""
-            targets[name] = {"unit": q.unit + per_atom, **found, "n_labels": self.card["n_labels"][name]}
+            form = {} if q.form is Form.SCALAR else {"form": q.form.value}
+            targets[name] = {"unit": q.unit + per_atom, **form, **found, "n_labels": self.card["n_labels"][name]}
         return {
             "model": str(self.folder),
             "n_train": self.card["n_train"],
@@ -63,6 +64,7 @@ class Trained:
             "n_quarantined": len(self.quarantine),
             "quarantine": self.quarantine,
             "n_unlabelled": self.card["n_unlabelled"],
+            **{key: self.card[key] for key in ("n_symmetrised",) if key in self.card},
             "weights_sha256": self.card["weights_sha256"],
             "warnings": list(self.warnings),
         }
@@ -90,7 +92,7 @@ def train(
         data: file or folder, see :data:`materia.data.FORMS`.
         targets: names of quantities, ``NAME=COLUMN`` where the data call them otherwise; or a mapping.
         out: model folder.
-        quantities: targets that are not registered, as ``name:unit:kind`` or from
+        quantities: targets that are not registered, as ``name:unit:kind``, ``name:unit:form`` or from
             :func:`materia.quantities.declare`.
         start: ``base`` (shipped weights), a model folder, or None for random weights.
         settings: of network and training; ``pretrained`` is replaced by ``start``.
@@ -251,7 +253,7 @@ def _train(folder: Path, request: TrainingRequest, *, leads: bool, progress: boo
     from materia.surrogate import Example, unsupported
     from materia.surrogate import train as train_surrogate
 
-    found = _usable(read_labelled(request.data, request.targets), unsupported)
+    found = _usable(read_labelled(request.data, request.targets, request.forms), unsupported)
     if len(found.rows) < MIN_EXAMPLES:
         raise _too_few(found, request)
     if leads:
@@ -272,6 +274,7 @@ def _train(folder: Path, request: TrainingRequest, *, leads: bool, progress: boo
             "columns": request.targets,
             "n_quarantined": len(found.quarantine),
             "n_unlabelled": found.unlabelled,
+            **({"n_symmetrised": found.symmetrised} if Form.TENSOR in request.forms.values() else {}),
         },
     )
 
@@ -281,7 +284,7 @@ def _usable(found: LabelledRows, unsupported: Callable[[Crystal], str]) -> Label
     reasons = [(row, unsupported(row.crystal)) for row in found.rows]
     more = tuple(Quarantined(row.place, reason, row.id) for row, reason in reasons if reason)
     rows = tuple(row for row, reason in reasons if not reason)
-    return LabelledRows(rows, found.quarantine + more, found.unlabelled)
+    return LabelledRows(rows, found.quarantine + more, found.unlabelled, found.symmetrised)
 
 
 def _too_few(found: LabelledRows, request: TrainingRequest) -> DatasetError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -89,7 +89,7 @@ def predict(
         for row in rows:
             if "error" in row:
                 continue
-            values = [f"{p['mean']:.3f} ± {p['std']:.3f} {p['unit']}" for p in row["predictions"].values()]
+            values = [_shown(p) for p in row["predictions"].values()]
             table.add_row(row["file"], row["formula"], *values, "yes" if row["in_domain"] else "no")
         console().print(table)
     for row in rows:
@@ -97,3 +97,16 @@ def predict(
             typer.echo(f"error: {row['error']}", err=True)
     if any("error" in row for row in rows):
         raise typer.Exit(1)
+
+
+def _shown(p: dict[str, Any]) -> str:
+    """One prediction in a cell of the table."""
+    if p["form"] == "class":
+        return f"{100 * p['probability']:.0f} %"
+    unit = "" if p["unit"] == "1" else f" {p['unit']}"
+    if p["form"] == "scalar":
+        return f"{p['mean']:.3f} ± {p['std']:.3f} {p['unit']}"
+    interval = f"{p['mean']:.3g} ({p['lower']:.3g} to {p['upper']:.3g}){unit}"
+    if p["form"] == "tensor":
+        return f"{interval}, eigenvalues {', '.join(f'{value:.3g}' for value in p['eigenvalues'])}"
+    return interval

@@ -18,6 +18,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 SiteSet = Annotated[
     list[str] | None, typer.Option("--site-set", help="Replace an entry of the site profile, as NAME=VALUE.")
 ]
+_ERRORS = {"mae": "MAE", "rmse": "RMSE", "coverage_90": "inside the 90 % interval"}
+_MORE = {"mae_log10": "MAE of log10", "frobenius": "tensor: mean error", "frobenius_median": "median"}
+_PROBABILITIES = {"balanced_accuracy": "balanced accuracy", "ece": "calibration error", "brier": "Brier score"}
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
@@ -37,7 +40,7 @@ def train(
     ] = None,
     quantity: Annotated[
         list[str] | None,
-        typer.Option("--quantity", help='Declare a target: "shear_modulus:GPa:intensive", a lower bound may follow.'),
+        typer.Option("--quantity", help='Declare a target: "hardness:GPa:log"; see docs/surrogate.md.'),
     ] = None,
     quantities: Annotated[Path | None, typer.Option("--quantities", help="YAML file of declarations.")] = None,
     start: Annotated[str, typer.Option("--start", help="base (shipped weights), none, or a model folder.")] = "base",
@@ -184,13 +187,18 @@ def _print_trained(trained: Trained) -> None:
     from rich.table import Table
 
     out, facts = console(), trained.to_json()
-    table = Table(title=f"held out by formula, {facts['n_train']} structures")
-    for heading in ("target", "unit", "MAE", "RMSE", "inside the 90 % interval", "n"):
-        table.add_column(heading, justify="left" if heading in ("target", "unit") else "right")
-    for name, found in facts["targets"].items():
-        shown = ["" if found[k] is None else f"{found[k]:.4g}" for k in ("mae", "rmse", "coverage_90")]
-        table.add_row(name, found["unit"], *shown, str(found["n"]))
-    out.print(table)
+    title = f"held out by formula, {facts['n_train']} structures"
+    for columns in (_ERRORS, _PROBABILITIES):
+        found = {name: said for name, said in facts["targets"].items() if set(columns) <= set(said)}
+        more = {key: text for key, text in _MORE.items() if any(key in said for said in found.values())}
+        table = Table(title=title)
+        for heading in ("target", "unit", *columns.values(), *more.values(), "n"):
+            table.add_column(heading, justify="left" if heading in ("target", "unit") else "right")
+        for name, said in found.items():
+            shown = [f"{said[k]:.4g}" if said.get(k) is not None else "" for k in (*columns, *more)]
+            table.add_row(name, said["unit"], *shown, str(said["n"]))
+        if found:
+            out.print(table)
     if facts["n_unlabelled"]:
         out.print(f"{facts['n_unlabelled']} structures have none of the targets and were left out")
     if facts["n_quarantined"]:

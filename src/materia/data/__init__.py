@@ -5,6 +5,7 @@ from materia.data._export import export
 from materia.data._labelled import FORMS, LabelledRows, Row, read_labelled, read_unlabelled, source_digest
 from materia.data._rows import Quarantined
 from materia.data._store import Dataset, content_digest
+from materia.data._values import Value, read_value
 
 __all__ = [
     "FORMS",
@@ -14,9 +15,11 @@ __all__ = [
     "LabelledRows",
     "Quarantined",
     "Row",
+    "Value",
     "content_digest",
     "export",
     "read_labelled",
     "read_unlabelled",
+    "read_value",
     "source_digest",
 ]

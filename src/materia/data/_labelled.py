@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from materia.data import _tables
 from materia.data._frames import database_rows, frames
 from materia.data._rows import Quarantined, Raw, bare_suffix
 from materia.data._store import Dataset
+from materia.data._values import Value, is_absent, obey_symmetry, read_value
 from materia.errors import DatasetError, MateriaError
+from materia.quantities import Form
 
 FORMS = (
     "JSON lines (.jsonl), JSON (a list of records, or a table with index, columns and data), extended XYZ "
@@ -39,7 +40,7 @@ class Row:
     place: str
     id: str
     crystal: Crystal
-    values: Mapping[str, float]
+    values: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -50,38 +51,44 @@ class LabelledRows:
         rows: usable ones, in the order of the file.
         quarantine: rows that cannot be used, with the reason.
         unlabelled: good structures that have none of the values asked for; they are not among the rows.
+        symmetrised: tensors among the rows that were off their crystal's symmetry by a little and were set right.
     """
 
     rows: tuple[Row, ...]
     quarantine: tuple[Quarantined, ...]
     unlabelled: int
+    symmetrised: int = 0
 
 
-def read_labelled(path: str | Path, columns: Mapping[str, str]) -> LabelledRows:
+def read_labelled(
+    path: str | Path, columns: Mapping[str, str], forms: Mapping[str, Form] | None = None
+) -> LabelledRows:
     """Structures with labels from a file or folder.
 
     A label that is absent (no such column, ``null``, an empty cell) is not known. One that is there and is not a
-    finite number puts its row into quarantine, as does a structure that cannot be read, holds what is no
-    element or has overlapping atoms.
+    finite number, or not of its form, puts its row into quarantine, as does a structure that cannot be read, holds
+    what is no element or has overlapping atoms. A tensor is checked against the symmetry of its crystal.
 
     Args:
         path: see :data:`FORMS`.
         columns: by the name the value is to have, the name it has in the file. A record with a single
             ``target`` stands for the only column asked for. With none asked for, every good structure is a row.
+        forms: by the name the value is to have, what it is; a scalar unless given.
 
     Raises:
         DatasetError: nothing is there, it is of no known form, or it is no whole of that form.
     """
     rows: list[Row] = []
     quarantine: list[Quarantined] = []
-    unlabelled = 0
+    unlabelled = symmetrised = 0
     for raw in _raw(Path(path), tuple(columns.values())):
         if isinstance(raw, Quarantined):
             quarantine.append(raw)
             continue
         try:
-            values = _values(raw.values, columns)
+            values = _values(raw.values, columns, forms or {})
             crystal = validate(raw.build())
+            checked = {name: obey_symmetry(value, crystal, columns[name]) for name, value in values.items()}
         except MateriaError as error:
             quarantine.append(Quarantined(raw.place, error.what, raw.id))
         except Exception as error:  # readers of structures raise whatever their parsers do
@@ -91,8 +98,9 @@ def read_labelled(path: str | Path, columns: Mapping[str, str]) -> LabelledRows:
             if columns and not values:
                 unlabelled += 1
             else:
-                rows.append(Row(raw.place, raw.id, crystal, values))
-    return LabelledRows(tuple(rows), tuple(quarantine), unlabelled)
+                rows.append(Row(raw.place, raw.id, crystal, {name: value for name, (value, _) in checked.items()}))
+                symmetrised += sum(changed for _, changed in checked.values())
+    return LabelledRows(tuple(rows), tuple(quarantine), unlabelled, symmetrised)
 
 
 def read_unlabelled(path: str | Path) -> LabelledRows:
@@ -168,19 +176,13 @@ def _dataset(path: Path) -> Iterator[Raw]:
         yield Raw(f"{path.name}/{entry.id}", entry.id, lambda entry=entry: entry.initial, entry.values())  # type: ignore[misc]
 
 
-def _values(found: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float]:
+def _values(found: Mapping[str, Any], columns: Mapping[str, str], forms: Mapping[str, Form]) -> dict[str, Value]:
     if len(columns) == 1 and _SINGLE in found:
         (column,) = columns.values()
         found = {column: found[_SINGLE], **found}
-    values = {}
-    for name, column in columns.items():
-        given = found.get(column)
-        if given is None or given == "":
-            continue
-        try:
-            values[name] = float(given)
-        except (TypeError, ValueError):
-            raise DatasetError(f"{column} is {str(given)[:60]!r}, not a number") from None
-        if not math.isfinite(values[name]):
-            raise DatasetError(f"{column} is {values[name]}, not a finite number")
-    return values
+    given = {name: found.get(column) for name, column in columns.items()}
+    return {
+        name: read_value(value, forms.get(name, Form.SCALAR), columns[name])
+        for name, value in given.items()
+        if not is_absent(value)
+    }

@@ -14,19 +14,22 @@ from numpy.typing import NDArray
 
 from materia._version import __version__
 from materia.errors import ConfigError
-from materia.quantities import Quantity, quantity, quantity_record
-from materia.surrogate._calibration import Calibration, cross_coverage
+from materia.quantities import Form, Quantity, quantity, quantity_record
+from materia.surrogate._calibration import Calibration
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._distributed import World, joined
 from materia.surrogate._example import Example, data_digest, target_matrix
 from materia.surrogate._folds import grouped_folds
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
+from materia.surrogate._layout import Layout, from_figure
+from materia.surrogate._probability import ProbabilityCalibration
 from materia.surrogate._progress import bar
 from materia.surrogate._settings import SurrogateSettings
-from materia.surrogate._start import adopt_architecture, fresh_network, origin_of, pretrained_folder, warm_network
+from materia.surrogate._start import adopt_architecture, fresh_network, origin_head, pretrained_folder, warm_network
 from materia.surrogate._surrogate import Member, Surrogate, features_of
 from materia.surrogate._training import MemberTask, MetricLogger, train_member
+from materia.surrogate._validation import validate
 from materia.surrogate._workplace import Workplace
 
 _DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
@@ -164,7 +167,8 @@ def _train_one(
         draw = np.random.default_rng(own).permutation(len(groups))
         watch = np.sort(groups[draw[: max(1, len(groups) // 10)]])
         rows = np.setdiff1d(rows, watch)
-    network = fresh_network(names, labels[rows], settings, own)
+    layout = Layout(tuple(q.form for q in quantities))
+    network = fresh_network(names, labels[rows], settings, own, layout.forms)
     if source is not None:
         network = warm_network(network, source.members[k % len(source.members)].network)
     done = work.finished(k)
@@ -178,7 +182,10 @@ def _train_one(
             if logger is not None:
                 logger({f"member_{k}_{name}": value for name, value in metrics.items()}, epoch)
 
-        task = MemberTask(store, labels, [q.lower for q in quantities], rows.tolist(), watch.tolist(), own)
+        lower: list[float | None] = [None] * layout.width
+        for j, q in zip(layout.first, quantities, strict=True):
+            lower[j] = q.lower if q.form is Form.SCALAR else None
+        task = MemberTask(store, labels, lower, rows.tolist(), watch.tolist(), own)
         network = train_member(
             network,
             task,
@@ -206,8 +213,9 @@ def _assemble(
     """Calibrate on out-of-fold predictions and write the card."""
     names = tuple(q.name for q in quantities)
     store = GraphStore.build([e.crystal for e in examples], settings.architecture()["cutoff"])
-    n, t = labels.shape
-    mean, spread, distance = np.full((n, t), np.nan), np.full((n, t), np.nan), np.full(n, np.nan)
+    layout = members[0].network.layout
+    n, shape = len(labels), labels.shape
+    columns, spread, distance = np.full(shape, np.nan), np.full(shape, np.nan), np.full(n, np.nan)
     device = resolve_device(settings.device)
     with threads(settings.threads):
         for k, member in enumerate(members):
@@ -215,10 +223,17 @@ def _assemble(
             if out.all() or not out.any():  # saw everything: has nothing out of fold
                 continue
             m, s, latents = member.evaluate(store, device)
-            mean[out], spread[out] = m[out], s[out]
+            columns[out], spread[out] = m[out], s[out]
             distance[out] = member.index.distance(latents[out])
     seen = ~np.isnan(distance)
-    ranges = {q: _range(q, labels[:, j], source) for j, q in enumerate(names)}
+    figures, known = np.full((n, len(layout)), np.nan), ~np.isnan(labels[:, layout.first])
+    figures[seen] = layout.figures(columns[seen])
+    observed = np.full((n, len(layout)), np.nan)
+    for j in range(len(layout)):
+        observed[known[:, j], j] = layout.figure(labels[known[:, j]], j)
+    ranges = {
+        q.name: _range(q, from_figure(observed[known[:, j], j], q.form), source) for j, q in enumerate(quantities)
+    }
     elements = {int(z) for e in examples for z in e.crystal.numbers}
     elements |= set(source.card["elements"]) if source is not None else set()
     reach = float(np.quantile(distance[seen], 0.99)) * _DOMAIN_MARGIN if seen.sum() >= 20 else math.inf
@@ -226,54 +241,46 @@ def _assemble(
         **identity,
         "architecture": settings.architecture(),
         "n_train": n,
-        "n_labels": {q: int((~np.isnan(labels[:, j])).sum()) for j, q in enumerate(names)},
+        "n_labels": {q: int(known[:, j].sum()) for j, q in enumerate(names)},
         "ranges": ranges,
         "elements": sorted(elements),
         "domain_distance": reach if math.isfinite(reach) else 1e9,
         "n_parameters": sum(p.numel() for p in members[0].network.parameters()),
         "versions": {"materia": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
-    calibration: dict[str, Calibration] = {}
-    draft = Surrogate(members, {}, card, settings.device, settings.threads)
-    bounded = np.full_like(mean, np.nan)
-    bounded[seen] = draft.bounded(mean[seen])
+    bounded = np.full_like(figures, np.nan)
+    bounded[seen] = Surrogate(members, {}, card, settings.device, settings.threads).bounded(figures[seen])
+    calibration: dict[str, Calibration | ProbabilityCalibration] = {}
     validation: dict[str, Any] = {}
     parity: dict[str, Any] = {}
+    spread = layout.spreads(spread)
     for j, target in enumerate(quantities):
-        name = target.name
-        use = seen & ~np.isnan(labels[:, j])
-        residuals = labels[use, j] - bounded[use, j]
-        features = features_of(target, mean[use, j], distance[use], spread[use, j])
-        fallback = float(np.nanstd(labels[:, j])) or float(members[0].network.scale[j])
-        calibration[name] = Calibration.fit(residuals, features, fallback)
-        coverage = cross_coverage(residuals, features, folds[use], fallback)
-        validation[name] = {
-            "mae": _finite(np.abs(residuals).mean()) if use.any() else None,
-            "rmse": _finite(np.sqrt((residuals**2).mean())) if use.any() else None,
-            "coverage_90": _finite(coverage),
-            "n": int(use.sum()),
-        }
-        parity[name] = {
-            "observed": labels[use, j].round(6).tolist(),
-            "predicted": bounded[use, j].round(6).tolist(),
-            "std": calibration[name].std(features).round(6).tolist() if use.any() else [],
-            "group": [e.group for e, u in zip(examples, use, strict=True) if u],
-        }
+        use = seen & known[:, j]
+        part = layout.columns[j]
+        fallback = float(np.nanstd(observed[:, j])) or float(members[0].network.scale[part.start])
+        calibration[target.name], validation[target.name], parity[target.name] = validate(
+            target,
+            observed[use, j],
+            bounded[use, j],
+            features_of(target, figures[use, j], distance[use], spread[use, j]),
+            folds[use],
+            fallback,
+            (labels[use, part], columns[use, part]),
+        )
+        parity[target.name]["group"] = [e.group for e, u in zip(examples, use, strict=True) if u]
     card |= {"validation": validation, "parity": parity}
     return Surrogate(members, calibration, card, settings.device, settings.threads)
 
 
-def _range(name: str, labels: NDArray[np.float64], source: Surrogate | None) -> list[float]:
-    """Least and greatest label, those of the pretrained model's head included."""
-    low, high = float(np.nanmin(labels)), float(np.nanmax(labels))
-    origin = None if source is None else origin_of(name, source.targets)
-    if source is not None and origin is not None:
-        low, high = min(low, source.card["ranges"][origin][0]), max(high, source.card["ranges"][origin][1])
+def _range(target: Quantity, values: NDArray[np.float64], source: Surrogate | None) -> list[float]:
+    """Least and greatest label in the unit (of tensors of their mean eigenvalues), the pretrained head's included."""
+    low, high = float(values.min()), float(values.max())
+    if source is not None:
+        origin = origin_head(target.name, target.form, source.targets, source.layout.forms)
+        if origin is not None:
+            theirs = source.card["ranges"][source.targets[origin]]
+            low, high = min(low, theirs[0]), max(high, theirs[1])
     return [low, high]
-
-
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
 
 
 _NO_INDEX = LatentIndex(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros((1, 1), np.float32), 1.0)

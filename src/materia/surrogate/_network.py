@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from materia.quantities import Form
 from materia.surrogate._elements import N_ELEMENTS, N_FEATURES
 from materia.surrogate._graph import Batch
+from materia.surrogate._heads import make_head
 from materia.surrogate._kernels import Kernels, PackedKernels
+from materia.surrogate._layout import Layout
 
 _ORDERS = ((0, 1), (1, 4), (4, 9))  # components of l = 0, 1, 2 in the harmonics
 _SUM_SCALE = 0.2  # keeps sums over some 25 neighbours of order one
@@ -135,6 +138,7 @@ class Network(nn.Module):
         targets: names of the quantities, one head each.
         channels, layers, cutoff, radial, pooling_heads, replicas: see
             :class:`~materia.surrogate.SurrogateSettings`.
+        forms: of the quantities; scalars unless given.
         kernels: back end; the hand-packed one unless given.
     """
 
@@ -151,10 +155,12 @@ class Network(nn.Module):
         radial: int,
         pooling_heads: int,
         replicas: int,
+        forms: Sequence[str] | None = None,
         kernels: Kernels | None = None,
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
+        self.layout = Layout.of(forms or [Form.SCALAR] * len(self.targets))
         self.cutoff, self.channels = cutoff, channels
         self.kernels = kernels or PackedKernels()
         self.elements = ElementEmbedding(channels)
@@ -162,19 +168,20 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(Interaction(channels, radial, self.kernels) for _ in range(layers))
         self.readout = Readout(channels, pooling_heads)
         self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, replicas))
-                for name in targets
-            }
+            {name: make_head(f, channels, replicas) for name, f in zip(self.targets, self.layout.forms, strict=True)}
         )
-        self.register_buffer("centre", torch.zeros(len(targets)))
-        self.register_buffer("scale", torch.ones(len(targets)))
+        self.register_buffer("centre", torch.zeros(self.layout.width))
+        self.register_buffer("scale", torch.ones(self.layout.width))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Standardised predictions (B, T, R) of each replica of each head, and latent vectors (B, C)."""
-        h, _ = self.describe(batch)
+        """Standardised columns (B, W, R) of each replica of each head (``_layout``), and latent vectors (B, C)."""
+        h, state = self.describe(batch)
         latent = self.readout(h, batch)
-        return torch.stack([self.heads[name](latent) for name in self.targets], dim=1), latent
+        parts = [
+            self.heads[name](latent, h, state[2], batch) if form is Form.TENSOR else self.heads[name](latent)[:, None]
+            for name, form in zip(self.targets, self.layout.forms, strict=True)
+        ]
+        return torch.cat(parts, dim=1), latent
 
     def describe(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Atoms' scalars (N, C), and their equivariant state (N, 2l+1, C) of l = 0, 1, 2 (1x0e, 1x1o, 1x2e)."""
@@ -196,6 +203,6 @@ class Network(nn.Module):
         return torch.cat([part.transpose(1, 2).flatten(1) for part in state], dim=1)
 
     def physical(self, standardised: Tensor) -> Tensor:
-        """(B, T, ...) standardised values in their units."""
+        """(B, W, ...) standardised columns as they were before: numbers, logarithms, logits."""
         shape = (1, -1) + (1,) * (standardised.dim() - 2)
         return standardised * self.scale.view(shape) + self.centre.view(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from materia import quantities as q
 from materia.errors import ModelError
+from materia.quantities import Form
 from materia.resources import resource
 from materia.surrogate._elements import element_features
 from materia.surrogate._files import read_card
 from materia.surrogate._network import Network
 from materia.surrogate._settings import DEFAULT_ARCHITECTURE, SurrogateSettings
 from materia.surrogate._surrogate import Surrogate
+from materia.surrogate._tensors import COMPONENTS
 
 # A head for a quantity the pretrained model does not know begins as that of a near relative: same physics
 # up to energy corrections, +U and the choice of pseudopotentials.
@@ -34,6 +37,13 @@ RELATIVES: dict[str, tuple[str, ...]] = {
 def origin_of(name: str, known: Sequence[str]) -> str | None:
     """The head a quantity begins as: its own, else that of the nearest relative known, else none."""
     return next((r for r in (name, *RELATIVES.get(name, ())) if r in known), None)
+
+
+def origin_head(name: str, form: Form, targets: Sequence[str], forms: Sequence[Form]) -> int | None:
+    """Number of the head, among those of a pretrained model, that a quantity begins as: one of its own form."""
+    same = [target for target, other in zip(targets, forms, strict=True) if other is form]
+    origin = origin_of(name, same)
+    return None if origin is None else list(targets).index(origin)
 
 
 def pretrained_folder(settings: SurrogateSettings, warm_start: Path | None) -> Path | None:
@@ -73,18 +83,36 @@ def adopt_architecture(settings: SurrogateSettings, model: Surrogate, folder: Pa
 
 
 def fresh_network(
-    targets: Sequence[str], labels: NDArray[np.float64], settings: SurrogateSettings, seed: int
+    targets: Sequence[str],
+    labels: NDArray[np.float64],
+    settings: SurrogateSettings,
+    seed: int,
+    forms: Sequence[str] | None = None,
 ) -> Network:
-    """Random weights by seed; targets standardised by mean and spread of their labels (n, T)."""
+    """Random weights by seed; columns standardised by mean and spread of their labels (n, W).
+
+    A tensor's l = 2 components share one scale and have no centre, or they would not turn with the crystal. A class
+    is not standardised; its head begins at the share of yes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Network(targets, **settings.architecture())
+        network = Network(targets, **settings.architecture(), forms=forms)
     network.elements.table.copy_(element_features())
-    for j in range(len(targets)):
-        known = labels[~np.isnan(labels[:, j]), j]
+    layout = network.layout
+    for name, form, j in zip(network.targets, layout.forms, layout.first, strict=True):
+        rows = ~np.isnan(labels[:, j])
+        known = labels[rows, j]
+        if form is Form.CLASS:
+            share = (float(known.sum()) + 1) / (len(known) + 2)
+            network.get_submodule(f"heads.{name}.2").bias.data.fill_(math.log(share / (1 - share)))  # type: ignore[operator]
+            continue
         spread = float(known.std()) if len(known) > 1 else 0.0
         network.centre[j] = float(known.mean()) if len(known) else 0.0
         network.scale[j] = spread if spread > 1e-6 else 1.0
+        if form is Form.TENSOR:
+            lengths = np.linalg.norm(labels[rows, j + 1 : j + COMPONENTS], axis=1)
+            typical = float(np.sqrt((lengths**2).mean())) if len(known) else 0.0
+            network.scale[j + 1 : j + COMPONENTS] = typical if typical > 1e-6 else 1.0
     return network
 
 
@@ -95,10 +123,10 @@ def warm_network(fresh: Network, source: Network) -> Network:
     missing, unexpected = fresh.load_state_dict(trunk, strict=False)
     if unexpected or any(not n.startswith("heads.") and n not in ("centre", "scale") for n in missing):
         raise ModelError("the pretrained trunk does not fit the network", remedy="use its own architecture")
-    for j, name in enumerate(fresh.targets):
-        origin = origin_of(name, source.targets)
+    for name, form, here in zip(fresh.targets, fresh.layout.forms, fresh.layout.columns, strict=True):
+        origin = origin_head(name, form, source.targets, source.layout.forms)
         if origin is not None:
-            k = source.targets.index(origin)
-            fresh.heads[name].load_state_dict(source.heads[origin].state_dict())
-            fresh.centre[j], fresh.scale[j] = source.centre[k], source.scale[k]
+            there = source.layout.columns[origin]
+            fresh.heads[name].load_state_dict(source.heads[source.targets[origin]].state_dict())
+            fresh.centre[here], fresh.scale[here] = source.centre[there], source.scale[there]
     return fresh

@@ -14,15 +14,17 @@ from torch import Tensor
 
 from materia.crystal import Crystal
 from materia.errors import ModelError
-from materia.quantities import Kind, Quantity, declare, quantity
-from materia.surrogate._calibration import Calibration
+from materia.quantities import Form, Kind, Quantity, declare, quantity
+from materia.surrogate._calibration import Z90, Calibration
 from materia.surrogate._compiled import compile_network
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._files import read_model, write_model
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
+from materia.surrogate._layout import Layout, from_figure, tensors, to_figure
 from materia.surrogate._network import Network
 from materia.surrogate._predictions import Predictions
+from materia.surrogate._probability import ProbabilityCalibration
 from materia.surrogate._progress import bar
 
 _BATCH = 16  # larger ones fall out of a CPU's cache: 64 take up to twice as long
@@ -39,7 +41,7 @@ class Member:
     def evaluate(
         self, store: GraphStore, device: torch.device
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
-        """Mean (n, T) and spread (n, T) over replicas, in units, and latents (n, C)."""
+        """Mean (n, W) and spread (n, W) over replicas of the learned columns, and latents (n, C)."""
         network = self.network.to(device).eval()
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode():
@@ -48,7 +50,7 @@ class Member:
                 parts.append((batch.index, network.physical(values.double()).cpu(), latent.float().cpu()))
         self.network.to("cpu")
         if not parts:
-            empty = np.zeros((0, len(network.targets)))
+            empty = np.zeros((0, network.layout.width))
             return empty, empty, np.zeros((0, self.index.points.shape[1]), np.float32)
         order = torch.argsort(torch.cat([p[0] for p in parts]))
         values = torch.cat([p[1] for p in parts])[order]
@@ -65,14 +67,14 @@ class Surrogate:
 
     Attributes:
         members: the networks.
-        calibration: per target, error as a function of what is known at prediction time.
+        calibration: per target, error as a function of what is known at prediction time; of a class, its probability.
         card: what the model is: targets, data digest, settings, versions, validation. Plain JSON.
         device: where predictions run: ``auto``, ``cpu``, ``cuda``...
         n_threads: CPU threads for predictions.
     """
 
     members: tuple[Member, ...]
-    calibration: Mapping[str, Calibration]
+    calibration: Mapping[str, Calibration | ProbabilityCalibration]
     card: Mapping[str, Any]
     device: str = "auto"
     n_threads: int = 1
@@ -84,8 +86,12 @@ class Surrogate:
     @property
     def quantities(self) -> tuple[Quantity, ...]:
         """The targets: as the card declares them, else as registered."""
-        declared = self.card.get("quantities", {})
-        return tuple(declare(name, **declared[name]) if name in declared else quantity(name) for name in self.targets)
+        return quantities_of(self.card)
+
+    @property
+    def layout(self) -> Layout:
+        """Which of the network's columns belong to which target."""
+        return self.members[0].network.layout
 
     @property
     def cutoff(self) -> float:
@@ -93,8 +99,8 @@ class Surrogate:
         return float(self.card["architecture"]["cutoff"])
 
     def prepare(self, crystals: Sequence[Crystal]) -> GraphStore:
-        """The graphs of a pool, to be built once and handed to every :meth:`predict`."""
-        return GraphStore.build(crystals, self.cutoff)
+        """The graphs of a pool, to be built once and handed to every :meth:`predict`; as precise as the networks."""
+        return GraphStore.build(crystals, self.cutoff, self.members[0].network.centre.dtype)
 
     def predict(self, crystals: Sequence[Crystal] | GraphStore, *, progress: bool = False) -> Predictions:
         """Predict all targets for all structures.
@@ -115,32 +121,58 @@ class Surrogate:
                 results.append(member.evaluate(store, device))
                 report(len(results))
             distance = np.stack([m.index.distance(r[2]) for m, r in zip(self.members, results, strict=True)]).mean(0)
-        means = np.stack([r[0] for r in results])  # (M, n, T)
-        mean, spread = means.mean(0), np.sqrt((np.stack([r[1] for r in results]) ** 2).mean(0))
-        std = np.empty_like(mean)
-        size = np.ones_like(mean)
+        columns = np.stack([r[0] for r in results])  # (M, n, W)
+        learned, layout = columns.mean(0), self.layout
+        each, figures = layout.figures(columns), layout.figures(learned)  # (M, n, T), (n, T)
+        spread = layout.spreads(np.sqrt((np.stack([r[1] for r in results]) ** 2).mean(0)))
+        bounded = self.bounded(figures)
+        mean, std, size = np.empty_like(figures), np.empty_like(figures), np.ones_like(figures)
+        ends, found = {}, {}
         for j, target in enumerate(self.quantities):
-            features = features_of(target, mean[:, j], distance, spread[:, j])
+            calibration = self.calibration[target.name]
+            if isinstance(calibration, ProbabilityCalibration):
+                mean[:, j] = from_figure(calibration.logit(figures[:, j]), Form.CLASS)
+                std[:, j] = np.sqrt(mean[:, j] * (1 - mean[:, j]))
+                continue
+            features = features_of(target, figures[:, j], distance, spread[:, j])
             # members that disagree by more than they err out of fold are outside what was calibrated
-            std[:, j] = np.maximum(self.calibration[target.name].std(features), means[:, :, j].std(0))
+            std[:, j] = np.maximum(calibration.std(features), each[:, :, j].std(0))
             if target.kind is Kind.EXTENSIVE:  # learned per atom
                 size[:, j] = store.atoms.diff().numpy()
+            mean[:, j] = from_figure(bounded[:, j], target.form) * size[:, j]
+            if target.form is Form.SCALAR:
+                std[:, j] *= size[:, j]
+                continue
+            reach = Z90 * std[:, j]
+            lower, upper = (from_figure(bounded[:, j] + way, target.form) * size[:, j] for way in (-reach, reach))
+            ends[target.name] = (lower, upper)
+            std[:, j] = (upper - lower) / (2 * Z90)
+            if target.form is Form.TENSOR:
+                found[target.name] = tensors(learned[:, layout.columns[j]], bounded[:, j])
         return Predictions(
             targets=self.targets,
-            mean=self.bounded(mean) * size,
-            std=std * size,
+            mean=mean,
+            std=std,
             embedding=np.concatenate([r[2] for r in results], axis=1),
             in_domain=self._in_domain(store, distance),
             bounds=tuple(q.lower for q in self.quantities),
+            forms=layout.forms,
+            ends=ends,
+            tensors=found,
         )
 
-    def bounded(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, T) within physical bounds, and within a widened range of the training labels."""
+    def bounded(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, T) figures (``_layout``) within physical bounds, and within a widened range of the training labels."""
         ranges = np.array([self.card["ranges"][name] for name in self.targets], dtype=np.float64)
-        reach = 0.5 * (ranges[:, 1] - ranges[:, 0])
         lower = [q.lower for q in self.quantities]
         floor = np.array([-np.inf if b is None else b for b in lower])
-        inside: NDArray[np.float64] = np.clip(mean, ranges[:, 0] - reach, ranges[:, 1] + reach)
+        for j, form in enumerate(self.layout.forms):
+            if form is Form.CLASS:
+                ranges[j], floor[j] = (-np.inf, np.inf), -np.inf
+            elif form is not Form.SCALAR:
+                ranges[j], floor[j] = to_figure(ranges[j], form), -np.inf
+        reach = 0.5 * (ranges[:, 1] - ranges[:, 0])
+        inside: NDArray[np.float64] = np.clip(figures, ranges[:, 0] - reach, ranges[:, 1] + reach)
         bounded: NDArray[np.float64] = np.maximum(inside, floor)
         return bounded
 
@@ -187,7 +219,7 @@ class Surrogate:
         tensors, card = read_model(folder)
         try:
             members = tuple(_member(tensors, card, k, float(m["latent_unit"])) for k, m in enumerate(card["members"]))
-            calibration = {name: Calibration(**card["calibration"][name]) for name in card["targets"]}
+            calibration = {q.name: _calibration(q.form, card["calibration"][q.name]) for q in quantities_of(card)}
         except (KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise ModelError(
                 f"the weights do not fit the card: {error}", where=folder, remedy="copy the folder again or retrain"
@@ -198,17 +230,27 @@ class Surrogate:
         return cls(members, calibration, card, device, n_threads)
 
 
+def quantities_of(card: Mapping[str, Any]) -> tuple[Quantity, ...]:
+    """The targets of a model: as its card declares them, else as registered."""
+    declared, names = card.get("quantities", {}), card["targets"]
+    return tuple(declare(name, **declared[name]) if name in declared else quantity(name) for name in names)
+
+
 def features_of(
-    target: Quantity, mean: NDArray[np.float64], distance: NDArray[np.float64], spread: NDArray[np.float64]
+    target: Quantity, figure: NDArray[np.float64], distance: NDArray[np.float64], spread: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(n, 3) what the calibration knows: latent distance, spread of the heads, height above the bound."""
-    lower = target.lower
-    height = np.zeros_like(mean) if lower is None else np.maximum(mean - lower, 0.0)
+    """(n, 3) what the calibration knows: latent distance, spread of the heads, a scalar's height above its bound."""
+    lower = target.lower if target.form is Form.SCALAR else None
+    height = np.zeros_like(figure) if lower is None else np.maximum(figure - lower, 0.0)
     return np.column_stack([distance, spread, height])
 
 
+def _calibration(form: Form, entries: Mapping[str, Any]) -> Calibration | ProbabilityCalibration:
+    return ProbabilityCalibration(**entries) if form is Form.CLASS else Calibration(**entries)
+
+
 def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:
-    network = Network(card["targets"], **card["architecture"])
+    network = Network(card["targets"], **card["architecture"], forms=[q.form for q in quantities_of(card)])
     prefix = f"member.{k}.network."
     state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     network.load_state_dict(state)

@@ -29,7 +29,7 @@ from materia.surrogate._compiled import compile_network
 from materia.surrogate._device import resolve_device
 from materia.surrogate._distributed import World
 from materia.surrogate._graph import Batch, GraphStore
-from materia.surrogate._loss import masked_l1
+from materia.surrogate._loss import masked_loss
 from materia.surrogate._network import Network
 from materia.surrogate._sampling import plain_loader, training_loader
 from materia.surrogate._settings import SurrogateSettings
@@ -43,8 +43,8 @@ class MemberTask:
 
     Attributes:
         store: graphs of all examples.
-        labels: (n, T) in units, NaN where missing.
-        lower: (T) physical lower bounds, in units; None where there is none.
+        labels: (n, W) columns to learn (``_layout``), NaN where missing.
+        lower: (W) physical lower bounds of the columns; None where there is none.
         rows: examples this member learns from.
         watch: examples that decide when to stop early; not among ``rows``.
         seed: of everything random in this member.
@@ -72,7 +72,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         lower = torch.tensor([-math.inf if b is None else b for b in task.lower], dtype=torch.float64)
         draw = torch.Generator().manual_seed(7 * task.seed + 1)
         bag = torch.poisson(
-            torch.ones(len(labels), len(lower), settings.architecture()["replicas"], dtype=torch.float64),
+            torch.ones(len(labels), len(network.layout), settings.architecture()["replicas"], dtype=torch.float64),
             generator=draw,
         )
         for name, value in {
@@ -91,7 +91,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         if part is None or len(batch) == part.here.stop - part.here.start:
             batch = perturb(batch, strain=self.settings.strain, rattle=self.settings.rattle, generator=draw, part=part)
         predicted, _ = self.network(batch)
-        loss = masked_l1(predicted, self.labels[batch.index], self.lower, self.bag[batch.index], count)
+        loss = self._loss(predicted, batch.index, self.bag[batch.index], count)
         if part is not None and part.here.start == part.here.stop:
             loss = 0.0 * loss  # fewer structures than processes: this one only keeps step
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(rows), sync_dist=self.world.together)
@@ -105,13 +105,15 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         """
         whole = torch.as_tensor(rows)
         part = Part(self.task.store.atoms.diff()[whole], self.world.share(len(rows)))
-        known = int((~np.isnan(self.task.labels[rows])).sum()) * self.bag.shape[-1]
+        known = int((~np.isnan(self.task.labels[rows][:, self.network.layout.first])).sum()) * self.bag.shape[-1]
         return part, max(1, known) / self.world.size
+
+    def _loss(self, predicted: Tensor, index: Tensor, weight: Tensor, count: float | None) -> Tensor:
+        return masked_loss(predicted, self.labels[index], self.lower, weight, self.network.layout, count)
 
     def validation_step(self, batch: Batch, step: int) -> None:
         predicted, _ = self.average(batch)
-        labels = self.labels[batch.index]
-        loss = masked_l1(predicted, labels, self.lower, torch.ones_like(predicted))
+        loss = self._loss(predicted, batch.index, torch.ones_like(self.bag[batch.index]), None)
         self.log("watch_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, step: int) -> None:
