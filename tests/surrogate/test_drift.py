@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from materia.surrogate._drift import FALSE_ALARM_RATE, drift, per_group, unseen_record
+from materia.surrogate._drift import FALSE_ALARM_RATE, drift, per_group, unseen_distances
 from materia.surrogate._latents import LatentIndex
 
 DIMENSIONS = 6
@@ -18,7 +18,7 @@ def world(seed: int, members: int = 3) -> tuple[list[dict[str, object]], list[La
     draw = np.random.default_rng(seed)
     indices = [LatentIndex.of(draw.normal(size=(400, DIMENSIONS)).astype(np.float32)) for _ in range(members)]
     unseen = [index.distance(draw.normal(size=(60, DIMENSIONS)).astype(np.float32)) for index in indices]
-    return unseen_record(unseen, [[str(i) for i in range(60)]] * members), indices
+    return [unseen_distances(distance, [str(i) for i in range(60)]) for distance in unseen], indices
 
 
 def pool(seed: int, n: int, shift: float, members: int = 3) -> np.ndarray:

@@ -13,6 +13,7 @@ from materia.crystal import Crystal
 from materia.errors import ModelError
 from materia.quantities import FORMATION_ENERGY, GAP_PBE
 from materia.surrogate import Example, Surrogate, SurrogateSettings, train
+from materia.surrogate._files import read_model, write_model
 
 
 @pytest.fixture(scope="module")
@@ -101,4 +102,21 @@ def test_card_of_another_model(copy: Path, change: dict[str, object], message: s
     path = copy / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ModelError, match=message):
+        Surrogate.load(copy)
+
+
+def test_canaries_stop_a_model_that_predicts_something_else(copy: Path) -> None:
+    """Weights that fit the digest and the shapes, and yet are not those the card speaks of."""
+    tensors, card = read_model(copy)
+    tensors["member.0.network.heads.formation_energy_per_atom.0.weight"] *= 3.0
+    write_model(copy, tensors, card)
+    with pytest.raises(ModelError, match=r"does not predict what it did.*MgO \(off by"):
+        Surrogate.load(copy)
+
+
+def test_a_canary_that_is_missing_is_named(copy: Path) -> None:
+    tensors, card = read_model(copy)
+    del card["canaries"]["NaCl"]
+    write_model(copy, tensors, card)
+    with pytest.raises(ModelError, match=r"NaCl \(not in the card\)"):
         Surrogate.load(copy)

@@ -48,19 +48,16 @@ class Drift:
         return {"shift": shift, "p_value": self.p_value, "alarm": self.alarm, "n": self.n}
 
 
-def unseen_record(distances: Sequence[Array], groups: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """What the card keeps of every member's distances to the formulas it has not seen.
+def unseen_distances(distances: Array | Sequence[float], groups: Sequence[str]) -> dict[str, Any]:
+    """What the card keeps of a member's distances to the formulas it has not seen.
 
     Args:
-        distances: by member, (n_k,) of its left-out structures.
-        groups: by member, their formulas.
+        distances: (n) of its left-out structures.
+        groups: (n) their formulas.
     """
-    record = []
-    for distance, names in zip(distances, groups, strict=True):
-        values = per_group(distance, names)
-        quantiles = np.quantile(values, np.linspace(0, 1, KEPT)).round(5).tolist() if len(values) else []
-        record.append({"n": len(values), "quantiles": quantiles})
-    return record
+    values = per_group(np.asarray(distances, dtype=np.float64), groups)
+    quantiles = np.quantile(values, np.linspace(0, 1, KEPT)).round(5).tolist() if len(values) else []
+    return {"n": len(values), "quantiles": quantiles}
 
 
 def drift(
@@ -72,7 +69,7 @@ def drift(
     """Compare a pool with the formulas left out in training.
 
     Args:
-        record: of :func:`unseen_record`.
+        record: by member, of :func:`unseen_distances`.
         indices: of the members, as many as the record has.
         embedding: (n, M d) latent vectors of the pool, one block per member.
         groups: (n) formulas of the pool.

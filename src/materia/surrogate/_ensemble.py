@@ -18,6 +18,7 @@ from materia.quantities import Form, Quantity, quantity, quantity_record
 from materia.surrogate._calibration import Calibration
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._distributed import World, joined
+from materia.surrogate._drift import unseen_distances
 from materia.surrogate._example import Example, data_digest, target_matrix
 from materia.surrogate._folds import grouped_folds
 from materia.surrogate._graph import GraphStore
@@ -217,6 +218,7 @@ def _assemble(
     n, shape = len(labels), labels.shape
     columns, spread, distance = np.full(shape, np.nan), np.full(shape, np.nan), np.full(n, np.nan)
     device = resolve_device(settings.device)
+    unseen = [unseen_distances([], [])] * len(members)
     with threads(settings.threads):
         for k, member in enumerate(members):
             out = folds == k
@@ -225,6 +227,7 @@ def _assemble(
             m, s, latents = member.evaluate(store, device)
             columns[out], spread[out] = m[out], s[out]
             distance[out] = member.index.distance(latents[out])
+            unseen[k] = unseen_distances(distance[out], [e.group for e, o in zip(examples, out, strict=True) if o])
     seen = ~np.isnan(distance)
     figures, known = np.full((n, len(layout)), np.nan), ~np.isnan(labels[:, layout.first])
     figures[seen] = layout.figures(columns[seen])
@@ -244,6 +247,7 @@ def _assemble(
         "n_labels": {q: int(known[:, j].sum()) for j, q in enumerate(names)},
         "ranges": ranges,
         "elements": sorted(elements),
+        "unseen": unseen,
         "domain_distance": reach if math.isfinite(reach) else 1e9,
         "n_parameters": sum(p.numel() for p in members[0].network.parameters()),
         "versions": {"materia": __version__, "torch": torch.__version__, "python": platform.python_version()},

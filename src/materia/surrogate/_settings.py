@@ -36,6 +36,9 @@ class SurrogateSettings(BaseModel):
 
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
     folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="0: every label counts alike; 1: every quantity does, however few labels it has"
+    )
     epochs: int = Field(15, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(2e-3, gt=0)

@@ -16,8 +16,10 @@ from materia.crystal import Crystal
 from materia.errors import ModelError
 from materia.quantities import Form, Kind, Quantity, declare, quantity
 from materia.surrogate._calibration import Z90, Calibration
+from materia.surrogate._canaries import canary_columns, require_canaries
 from materia.surrogate._compiled import compile_network
 from materia.surrogate._device import resolve_device, threads
+from materia.surrogate._drift import Drift, drift
 from materia.surrogate._files import read_model, write_model
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
@@ -161,6 +163,16 @@ class Surrogate:
             tensors=found,
         )
 
+    def drift(self, predictions: Predictions, groups: Sequence[str]) -> Drift:
+        """Whether a pool is unlike the formulas that the intervals were calibrated on.
+
+        Args:
+            predictions: of this surrogate for the pool.
+            groups: (n) reduced formulas of its structures.
+        """
+        indices = [m.index for m in self.members]
+        return drift(self.card.get("unseen", []), indices, predictions.embedding, groups)
+
     def bounded(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, T) figures (``_layout``) within physical bounds, and within a widened range of the training labels."""
         ranges = np.array([self.card["ranges"][name] for name in self.targets], dtype=np.float64)
@@ -199,6 +211,7 @@ class Surrogate:
             **self.card,
             "members": [{"latent_unit": m.index.unit} for m in self.members],
             "calibration": {name: c.to_json() for name, c in self.calibration.items()},
+            "canaries": canary_columns(self.members),
         }
         written = write_model(Path(folder), tensors, card)
         return Surrogate(self.members, self.calibration, written, self.device, self.n_threads)
@@ -212,7 +225,8 @@ class Surrogate:
                 pools of some ten thousand structures.
 
         Raises:
-            ModelError: a file is missing or damaged, or weights and card do not belong together.
+            ModelError: a file is missing or damaged, weights and card do not belong together, or the canaries are
+                missed.
             ConfigError: they are to be compiled, and there is no compiler.
         """
         folder = Path(folder)
@@ -224,6 +238,7 @@ class Surrogate:
             raise ModelError(
                 f"the weights do not fit the card: {error}", where=folder, remedy="copy the folder again or retrain"
             ) from error
+        require_canaries(members, card, folder)
         if compiled:
             for member in members:
                 compile_network(member.network, resolve_device(device))

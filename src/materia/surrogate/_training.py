@@ -78,7 +78,8 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         for name, value in {
             "labels": (labels - centre) / scale,
             "lower": (lower - centre) / scale,
-            "bag": 0.5 + 0.5 * bag,  # half a bootstrap: replicas differ, none loses a label altogether
+            # half a bootstrap: replicas differ, none loses a label altogether
+            "bag": (0.5 + 0.5 * bag) * _balance(task, network, settings.balance)[:, None],
         }.items():
             self.register_buffer(name, value.to(network.centre.dtype), persistent=False)
 
@@ -242,6 +243,14 @@ def train_member(
         )
     world.require_same(trained)
     return trained.eval().requires_grad_(False)
+
+
+def _balance(task: MemberTask, network: Network, exponent: float) -> Tensor:
+    """(T) weight of a label of each quantity: its number of labels to the power of ``-exponent``; 1 on average."""
+    known = ~np.isnan(task.labels[list(task.rows)][:, network.layout.first])
+    number = torch.from_numpy(known.sum(0)).double().clamp(min=1)
+    weight = number**-exponent
+    return weight * (number.sum() / (number * weight).sum())
 
 
 def _averaging(decay: float) -> Callable[..., None]:
