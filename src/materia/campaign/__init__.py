@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from materia.campaign._train import Trained, leads_here, train
     from materia.campaign._train_job import SiteJob
     from materia.campaign._train_site import SubmittedTraining, train_on_site
+    from materia.campaign._tune import Trial, Tuned, tune
     from materia.compute import Finding
 
 _HOME = {
@@ -35,6 +36,8 @@ _HOME = {
     "Submitted": "_submit",
     "SubmittedTraining": "_train_site",
     "Trained": "_train",
+    "Trial": "_tune",
+    "Tuned": "_tune",
     "approve": "_decide",
     "build_dataset": "_dataset",
     "doctor": "_doctor",
@@ -55,6 +58,7 @@ _HOME = {
     "trace": "_trace",
     "train": "_train",
     "train_on_site": "_train_site",
+    "tune": "_tune",
     "veto": "_decide",
     "write_report": "_report",
 }
@@ -70,6 +74,8 @@ __all__ = [
     "Submitted",
     "SubmittedTraining",
     "Trained",
+    "Trial",
+    "Tuned",
     "approve",
     "build_dataset",
     "doctor",
@@ -90,6 +96,7 @@ __all__ = [
     "trace",
     "train",
     "train_on_site",
+    "tune",
     "veto",
     "write_report",
 ]

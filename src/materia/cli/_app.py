@@ -7,7 +7,7 @@ import sys
 import typer
 
 from materia._version import __version__
-from materia.cli import campaign, data, machine, people, replay, surrogate
+from materia.cli import campaign, data, machine, people, replay, surrogate, tune
 from materia.cli._output import NOT_YET, fail
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ campaign.register(app)
 people.register(app)
 machine.register(app)
 surrogate.register(app)
+tune.register(app)
 replay.register(app)
 app.add_typer(data.app, name="data")
 

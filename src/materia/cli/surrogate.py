@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from materia.cli._input import assignments, settings_file
 from materia.cli._output import console, print_json
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def train(
     members: Annotated[int | None, typer.Option("--members", help="Networks; each leaves out one fold.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Over all devices together.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="YAML file of settings, such as the best.yaml of a search.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting of the surrogate, as NAME=VALUE.")
     ] = None,
@@ -88,7 +92,11 @@ def train(
         "precision": precision,
         "threads": threads,
     }
-    entries = {**_assignments(set_ or []), **{name: value for name, value in given.items() if value is not None}}
+    entries = {
+        **settings_file(settings),
+        **assignments(set_ or []),
+        **{name: value for name, value in given.items() if value is not None},
+    }
     asked: dict[str, Any] = {
         "quantities": [*(read_quantities(quantities) if quantities else []), *(quantity or [])],
         "start": origin,
@@ -101,7 +109,7 @@ def train(
         trained = train_model(data, target or (), out, progress=not json and console().is_terminal, **asked)
     else:
         job = SiteJob(nodes, gpus or devices or 1, gpus, threads or 1, memory_mb, walltime_s)
-        overrides = _assignments(site_set or [])
+        overrides = assignments(site_set or [])
         trained = train_on_site(data, target or (), out, site=site, overrides=overrides, job=job, wait=wait, **asked)
     if not leads_here():
         return
@@ -138,7 +146,7 @@ def screen(
             model,
             out,
             site=site,
-            overrides=_assignments(site_set or []),
+            overrides=assignments(site_set or []),
             shards=shards,
             chunk=batch,
             device=device,
@@ -169,18 +177,6 @@ def _print_screened(screened: Screened) -> None:
         for row in screened.quarantine[:5]:
             out.print(f"  {row['place']} {row['id']}: {row['reason']}", markup=False)
     out.print(f"result: {screened.file}", soft_wrap=True)
-
-
-def _assignments(texts: list[str]) -> dict[str, Any]:
-    """NAME=VALUE, the value as YAML reads it."""
-    import yaml
-
-    from materia.errors import ConfigError
-
-    for text in texts:
-        if "=" not in text:
-            raise ConfigError(f"{text!r} sets nothing", remedy="write NAME=VALUE")
-    return {name.strip(): yaml.safe_load(value) for name, _, value in (text.partition("=") for text in texts)}
 
 
 def _print_trained(trained: Trained) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from materia.surrogate._ensemble import train
     from materia.surrogate._example import Example
     from materia.surrogate._files import read_card
+    from materia.surrogate._folds import grouped_folds
     from materia.surrogate._graph import Batch, GraphStore
     from materia.surrogate._network import Network
     from materia.surrogate._predictions import Predictions
@@ -31,6 +32,7 @@ _HOME = {
     "Surrogate": "_surrogate",
     "element_features": "_elements",
     "from_pyg": "_pyg",
+    "grouped_folds": "_folds",
     "pretrained_card": "_start",
     "pyg_loader": "_pyg",
     "read_card": "_files",
@@ -49,6 +51,7 @@ __all__ = [
     "SurrogateSettings",
     "element_features",
     "from_pyg",
+    "grouped_folds",
     "pretrained_card",
     "pyg_loader",
     "read_card",

@@ -1,7 +1,8 @@
-"""MLflow: a campaign's record, projected idempotently into a run tree."""
+"""MLflow: a campaign's record, or any tree of runs, projected idempotently."""
 
 from materia.tracking._errors import TrackingError
 from materia.tracking._settings import TrackingSettings
-from materia.tracking._track import TrackingResult, track
+from materia.tracking._spec import RunSpec
+from materia.tracking._track import TrackingResult, project, track
 
-__all__ = ["TrackingError", "TrackingResult", "TrackingSettings", "track"]
+__all__ = ["RunSpec", "TrackingError", "TrackingResult", "TrackingSettings", "project", "track"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from materia.tracking._errors import TrackingError
 from materia.tracking._quiet import quiet
 from materia.tracking._runs import campaign_run, round_runs, training_runs
 from materia.tracking._settings import TrackingSettings
+from materia.tracking._spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,25 @@ def track(record: CampaignRecord, settings: TrackingSettings | None = None) -> T
         TrackingError: the store cannot be reached or refuses. The campaign's own record is not affected.
     """
     settings = settings or TrackingSettings()
-    experiment = settings.experiment or record.name
-    uri = settings.resolved_uri(record.folder)
+    children = () if not settings.enabled else (*round_runs(record), *training_runs(record, settings.models))
+    return project(campaign_run(record), children, record.folder, settings, record.name)
+
+
+def project(
+    parent_spec: RunSpec, children: Sequence[RunSpec], folder: Path, settings: TrackingSettings, name: str
+) -> TrackingResult:
+    """A run and its child runs as they should be, brought up to date where they are there already.
+
+    Args:
+        parent_spec, children: the tree.
+        folder: where ``mlflow.db`` is unless ``settings`` say otherwise.
+        name: of the experiment unless ``settings`` say otherwise.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    experiment = settings.experiment or name
+    uri = settings.resolved_uri(folder)
     if not settings.enabled:
         return TrackingResult("", redacted(uri), experiment, "")
     with quiet():
@@ -52,12 +71,11 @@ def track(record: CampaignRecord, settings: TrackingSettings | None = None) -> T
         from materia.tracking._store import Store, set_aside_if_moved
 
         if settings.uri is None:
-            set_aside_if_moved(record.folder / "mlflow.db", experiment, record.folder / "mlartifacts")
+            set_aside_if_moved(folder / "mlflow.db", experiment, folder / "mlartifacts")
         try:
-            store = Store(uri, experiment, settings.artifacts(record.folder))
-            parent_spec = campaign_run(record)
+            store = Store(uri, experiment, settings.artifacts(folder))
             parent = store.open(parent_spec)
-            for spec in [*round_runs(record), *training_runs(record, settings.models)]:
+            for spec in children:
                 store.put(spec, parent)
             store.put(parent_spec)
         except MlflowException as error:
