@@ -160,6 +160,8 @@ def test_a_network_of_another_form_is_no_start_for_a_head(learned: tuple[Surroga
 def test_the_card_says_the_form(learned: tuple[Surrogate, Path]) -> None:
     card = json.loads((learned[1] / "card.json").read_text())
     assert card["quantities"]["epsilon"]["form"] == "tensor"
+    least = min(np.trace(e.targets["epsilon"]) / 3 for e in examples() if "epsilon" in e.targets)
+    assert card["ranges"]["polar"] == [0.0, 1.0] and card["ranges"]["epsilon"][0] == pytest.approx(least)
     assert "form" not in card["quantities"]["size"]  # cards of scalars are those of earlier versions
     assert set(card["calibration"]["polar"]) == {"slope", "intercept", "n"}
     assert Surrogate.load(learned[1]).quantities == ALL
@@ -177,6 +179,14 @@ def test_a_class_begins_at_its_share_and_a_tensor_without_centre() -> None:
     assert float(network.heads["b"][2].bias[0].detach()) == pytest.approx(math.log(28 / 4), rel=1e-5)
     predicted, _ = network(GraphStore.build([rocksalt("Na", "Cl", 5.6)], 4.5).batch([0]))
     assert predicted.shape == (1, 9, 2)
+
+
+def test_small_logarithms_keep_their_digits(tmp_path: Path) -> None:
+    rows = [Example(e.crystal, {HARDNESS.name: 1e-15 * e.targets["mobile"]}, e.group)  # type: ignore[operator]
+            for e in examples() if "mobile" in e.targets]  # fmt: skip
+    card = fit(rows, [HARDNESS.name], tmp_path, epochs=1).card
+    assert 0 < card["validation"][HARDNESS.name]["mae"] < 1e-12
+    assert min(card["parity"][HARDNESS.name]["observed"]) > 0
 
 
 @pytest.mark.parametrize(
