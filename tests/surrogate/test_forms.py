@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from form_examples import ALL, EPSILON, HARDNESS, MOBILE, POLAR, SETTINGS, SIZE,
 from materia.errors import DatasetError, ModelError
 from materia.quantities import GAP_PBE, Form, quantity
 from materia.surrogate import Example, GraphStore, Surrogate, train
+from materia.surrogate._distributed import World
+from materia.surrogate._example import target_matrix
 from materia.surrogate._layout import Layout, encode, from_figure, tensors, to_figure
 from materia.surrogate._loss import masked_l1, masked_loss
 from materia.surrogate._start import fresh_network
+from materia.surrogate._training import MemberTask, TrainingModule
 from surrogate_factory import rocksalt, zincblende
 
 FORMS = (Form.SCALAR, Form.CLASS, Form.TENSOR, Form.LOG)  # columns 0, 1, 2-7, 8
@@ -92,6 +96,26 @@ def test_scalars_alone_have_the_loss_they_had() -> None:
     assert torch.equal(
         masked_loss(predicted, labels, lower, weight, layout), masked_l1(predicted, labels, lower, weight)
     )
+
+
+def test_processes_that_share_a_batch_have_the_loss_of_the_whole(tmp_path: Path) -> None:
+    """A tensor counts once, not once a column: the mean of two shares' losses is that of the batch."""
+    rows = examples()[:10]
+    labels = target_matrix(rows, ALL)
+    network = fresh_network([q.name for q in ALL], labels, SETTINGS, 0, [q.form for q in ALL])
+    store = GraphStore.build([e.crystal for e in rows], 4.5)
+    task = MemberTask(store, labels, [None] * network.layout.width, range(10), (), 0)
+
+    def loss(world: World, rank: int) -> torch.Tensor:
+        module = TrainingModule(network, task, SETTINGS, World(rank, world.size, rank, world.size))
+        module.log = lambda *_, **__: None  # type: ignore[method-assign]
+        module.trainer = SimpleNamespace(global_step=0)  # type: ignore[assignment]
+        asked = list(range(10))
+        mine = asked[module.world.share(10)] if world.size > 1 else asked
+        return module.training_step((store.batch(mine), asked), 0)
+
+    whole, shares = loss(World(), 0), [loss(World(0, 2, 0, 2), rank) for rank in range(2)]
+    assert float(sum(shares).detach() / 2) == pytest.approx(float(whole.detach()), rel=1e-5)
 
 
 def test_each_form_is_learned(learned: tuple[Surrogate, Path]) -> None:
