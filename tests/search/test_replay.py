@@ -338,3 +338,5 @@ def test_errors_name_the_key_and_the_remedy(tmp_path: Path, pool: KnownPool, rec
     asked = Conditions(settings_for(records).objectives)
     with pytest.raises(DatasetError, match="say nothing about gap_pbe_mp"):
         KnownPool.load(DataSettings(dataset="shipped"), asked)
+    with pytest.raises(DatasetError, match="dielectric_electronic is a tensor"):
+        KnownPool.load(DataSettings(records=str(records), targets={"eps": "dielectric_electronic"}), asked)

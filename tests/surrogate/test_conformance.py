@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from form_examples import ALL, SETTINGS, examples
+from materia.resources import resource
 from materia.surrogate import Surrogate, train
 from materia.surrogate.testing import SurrogateConformance
 
@@ -39,3 +40,9 @@ class TestDoublePrecision(SurrogateConformance):
     @pytest.fixture
     def surrogate(self, double: Surrogate) -> Surrogate:
         return double
+
+
+class TestShippedWeights(SurrogateConformance):
+    @pytest.fixture
+    def surrogate(self) -> Surrogate:
+        return Surrogate.load(resource("data/weights/base"), device="cpu")

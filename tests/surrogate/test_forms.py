@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from form_examples import ALL, EPSILON, HARDNESS, MOBILE, POLAR, SETTINGS, SIZE,
 from materia.errors import DatasetError, ModelError
 from materia.quantities import GAP_PBE, Form, quantity
 from materia.surrogate import Example, GraphStore, Surrogate, train
+from materia.surrogate._distributed import World
+from materia.surrogate._example import target_matrix
 from materia.surrogate._layout import Layout, encode, from_figure, tensors, to_figure
 from materia.surrogate._loss import masked_l1, masked_loss
 from materia.surrogate._start import fresh_network
+from materia.surrogate._training import MemberTask, TrainingModule
 from surrogate_factory import rocksalt, zincblende
 
 FORMS = (Form.SCALAR, Form.CLASS, Form.TENSOR, Form.LOG)  # columns 0, 1, 2-7, 8
@@ -94,6 +98,26 @@ def test_scalars_alone_have_the_loss_they_had() -> None:
     )
 
 
+def test_processes_that_share_a_batch_have_the_loss_of_the_whole(tmp_path: Path) -> None:
+    """A tensor counts once, not once a column: the mean of two shares' losses is that of the batch."""
+    rows = examples()[:10]
+    labels = target_matrix(rows, ALL)
+    network = fresh_network([q.name for q in ALL], labels, SETTINGS, 0, [q.form for q in ALL])
+    store = GraphStore.build([e.crystal for e in rows], 4.5)
+    task = MemberTask(store, labels, [None] * network.layout.width, range(10), (), 0)
+
+    def loss(world: World, rank: int) -> torch.Tensor:
+        module = TrainingModule(network, task, SETTINGS, World(rank, world.size, rank, world.size))
+        module.log = lambda *_, **__: None  # type: ignore[method-assign]
+        module.trainer = SimpleNamespace(global_step=0)  # type: ignore[assignment]
+        asked = list(range(10))
+        mine = asked[module.world.share(10)] if world.size > 1 else asked
+        return module.training_step((store.batch(mine), asked), 0)
+
+    whole, shares = loss(World(), 0), [loss(World(0, 2, 0, 2), rank) for rank in range(2)]
+    assert float(sum(shares).detach() / 2) == pytest.approx(float(whole.detach()), rel=1e-5)
+
+
 def test_each_form_is_learned(learned: tuple[Surrogate, Path]) -> None:
     """Out of fold, on compounds the members have not seen."""
     said = learned[0].card["validation"]
@@ -160,6 +184,8 @@ def test_a_network_of_another_form_is_no_start_for_a_head(learned: tuple[Surroga
 def test_the_card_says_the_form(learned: tuple[Surrogate, Path]) -> None:
     card = json.loads((learned[1] / "card.json").read_text())
     assert card["quantities"]["epsilon"]["form"] == "tensor"
+    least = min(np.trace(e.targets["epsilon"]) / 3 for e in examples() if "epsilon" in e.targets)
+    assert card["ranges"]["polar"] == [0.0, 1.0] and card["ranges"]["epsilon"][0] == pytest.approx(least)
     assert "form" not in card["quantities"]["size"]  # cards of scalars are those of earlier versions
     assert set(card["calibration"]["polar"]) == {"slope", "intercept", "n"}
     assert Surrogate.load(learned[1]).quantities == ALL
@@ -177,6 +203,14 @@ def test_a_class_begins_at_its_share_and_a_tensor_without_centre() -> None:
     assert float(network.heads["b"][2].bias[0].detach()) == pytest.approx(math.log(28 / 4), rel=1e-5)
     predicted, _ = network(GraphStore.build([rocksalt("Na", "Cl", 5.6)], 4.5).batch([0]))
     assert predicted.shape == (1, 9, 2)
+
+
+def test_small_logarithms_keep_their_digits(tmp_path: Path) -> None:
+    rows = [Example(e.crystal, {HARDNESS.name: 1e-15 * e.targets["mobile"]}, e.group)  # type: ignore[operator]
+            for e in examples() if "mobile" in e.targets]  # fmt: skip
+    card = fit(rows, [HARDNESS.name], tmp_path, epochs=1).card
+    assert 0 < card["validation"][HARDNESS.name]["mae"] < 1e-12
+    assert min(card["parity"][HARDNESS.name]["observed"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def isotropic(tensors: Array) -> Array:
     return np.trace(tensors, axis1=1, axis2=2)[:, None, None] / 3 * np.eye(3)
 
 
-def summary(errors: Array, seed: int = 0) -> dict[str, float]:
+def summary(errors: Array) -> dict[str, float]:
     return {"mean": round(float(errors.mean()), 4), "median": round(float(np.median(errors)), 4)}
 
 
@@ -92,6 +92,8 @@ def main() -> None:
         batch_size=32,
         learning_rate=4e-3,
         ema=0.995,
+        strain=0.0,
+        rattle=0.0,
         pretrained=None,
         device="cpu",
     )
@@ -127,7 +129,7 @@ def main() -> None:
         print(f"fold {k}: {time.perf_counter() - started:.0f} s", summary(full[test_rows]), cards[-1], flush=True)
 
     done = ~np.isnan(full)
-    eigenvalues = np.linalg.eigvalsh(truth)
+    eigenvalues, size = np.linalg.eigvalsh(truth), np.linalg.norm(truth, axis=(1, 2))
     anisotropic = (eigenvalues[:, 2] - eigenvalues[:, 0]) / eigenvalues.mean(1) > ANISOTROPIC
     result: dict[str, object] = {}
     for name, rows in (("all", done), ("anisotropic", done & anisotropic)):
@@ -137,6 +139,9 @@ def main() -> None:
             "frobenius_isotropic": summary(flat[rows]),
             "frobenius_isotropic_oracle": summary(oracle[rows]),
             "reduction": reduction(full[rows], flat[rows]),
+            "relative": summary(full[rows] / size[rows]),
+            "relative_isotropic": summary(flat[rows] / size[rows]),
+            "reduction_relative": reduction(full[rows] / size[rows], flat[rows] / size[rows]),
         }
     result["mean_eigenvalue"] = {
         "mae": round(float(mean_error[done].mean()), 4),

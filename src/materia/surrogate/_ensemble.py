@@ -234,9 +234,7 @@ def _assemble(
     observed = np.full((n, len(layout)), np.nan)
     for j in range(len(layout)):
         observed[known[:, j], j] = layout.figure(labels[known[:, j]], j)
-    ranges = {
-        q.name: _range(q, from_figure(observed[known[:, j], j], q.form), source) for j, q in enumerate(quantities)
-    }
+    ranges = {q.name: _range(q, observed[known[:, j], j], source) for j, q in enumerate(quantities)}
     elements = {int(z) for e in examples for z in e.crystal.numbers}
     elements |= set(source.card["elements"]) if source is not None else set()
     reach = float(np.quantile(distance[seen], 0.99)) * _DOMAIN_MARGIN if seen.sum() >= 20 else math.inf
@@ -276,8 +274,9 @@ def _assemble(
     return Surrogate(members, calibration, card, settings.device, settings.threads)
 
 
-def _range(target: Quantity, values: NDArray[np.float64], source: Surrogate | None) -> list[float]:
+def _range(target: Quantity, observed: NDArray[np.float64], source: Surrogate | None) -> list[float]:
     """Least and greatest label in the unit (of tensors of their mean eigenvalues), the pretrained head's included."""
+    values = observed if target.form is Form.CLASS else from_figure(observed, target.form)
     low, high = float(values.min()), float(values.max())
     if source is not None:
         origin = origin_head(target.name, target.form, source.targets, source.layout.forms)

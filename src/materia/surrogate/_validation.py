@@ -56,13 +56,14 @@ def validate(
     std = calibration.std(features) if len(observed) else np.zeros(0)
     values, guesses = from_figure(observed, target.form), from_figure(predicted, target.form)
     error = values - guesses
+    plain = target.form is Form.SCALAR
     said: dict[str, Any] = {
-        "mae": _finite(_mean(np.abs(error))),
-        "rmse": _finite(math.sqrt(_mean(error**2))),
+        "mae": _finite(_mean(np.abs(error)), plain),
+        "rmse": _finite(math.sqrt(_mean(error**2)), plain),
         "coverage_90": _finite(coverage),
         "n": len(observed),
     }
-    if target.form is not Form.SCALAR:
+    if not plain:
         said["mae_log10"] = _finite(_mean(np.abs(observed - predicted)))
         lower, upper = (from_figure(predicted + way * Z90 * std, target.form) for way in (-1, 1))
         std = (upper - lower) / (2 * Z90)
@@ -70,7 +71,7 @@ def validate(
         theirs, ours = (tensors(part, figure) for part, figure in zip(columns, (observed, predicted), strict=True))
         norm = np.linalg.norm(theirs - ours, axis=(1, 2))
         said |= {"frobenius": _finite(_mean(norm)), "frobenius_median": _finite(_median(norm))}
-    return calibration, said, _parity(values, guesses, std)
+    return calibration, said, _parity(values, guesses, std, plain)
 
 
 def _class(observed: Array, logits: Array, folds: NDArray[np.int64]) -> Found:
@@ -85,11 +86,11 @@ def _class(observed: Array, logits: Array, folds: NDArray[np.int64]) -> Found:
     return ProbabilityCalibration.fit(logits, observed), said, _parity(observed, probability, std)
 
 
-def _parity(observed: Array, predicted: Array, std: Array) -> dict[str, Any]:
+def _parity(observed: Array, predicted: Array, std: Array, plain: bool = True) -> dict[str, Any]:
+    columns = {"observed": observed, "predicted": predicted, "std": std}
     return {
-        "observed": observed.round(6).tolist(),
-        "predicted": predicted.round(6).tolist(),
-        "std": std.round(6).tolist(),
+        name: column.round(6).tolist() if plain else [_finite(value, plain) for value in column.tolist()]
+        for name, column in columns.items()
     }
 
 
@@ -101,5 +102,8 @@ def _median(values: Array) -> float:
     return float(np.median(values)) if len(values) else math.nan
 
 
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
+def _finite(value: float, plain: bool = True) -> float | None:
+    """Rounded to six decimals, or to seven digits where a value may have any magnitude; None for what is not known."""
+    if not math.isfinite(value):
+        return None
+    return round(float(value), 6) if plain else float(f"{value:.7g}")

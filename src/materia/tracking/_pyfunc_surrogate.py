@@ -12,7 +12,10 @@ from mlflow.pyfunc import PythonModel
 
 
 class SurrogateModel(PythonModel):  # type: ignore[misc]
-    """Predictions for a table with a ``structure`` column of JSON crystal records."""
+    """Predictions for a table with a ``structure`` column of JSON crystal records.
+
+    Of a class the probability, of a tensor the mean eigenvalue; each with its standard deviation.
+    """
 
     def load_context(self, context: Any) -> None:
         from materia.surrogate import Surrogate

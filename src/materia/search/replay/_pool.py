@@ -133,6 +133,9 @@ def _from_records(data: DataSettings) -> KnownPool:
     path = Path(str(data.records))
     ids, crystals, prototypes, groups = [], [], [], []
     columns: dict[str, list[float]] = {q.quantity(name).name: [] for name in data.targets.values()}
+    for name in columns:
+        if q.quantity(name).form is q.Form.TENSOR:
+            raise DatasetError(f"{name} is a tensor; a search is about numbers", where=path, remedy="leave it out")
     for record in _lines(path):
         try:
             crystal = Crystal.from_record(record["structure"])
