@@ -56,6 +56,7 @@ def test_at_our_level_it_is_never_computed_again(logs: Path, tmp_path: Path) -> 
     (entry,) = done.dataset
     assert done.done == done.new == (entry.id,)
     assert {label.level_hash for label in entry.labels} == {level_hash(ROUGH)}
+    assert entry.values().keys() == {q.ENERGY, q.VOLUME}  # no references at this level, so no formation energy
     root = tmp_path / "campaign"
     root.mkdir()
     ledger = open_ledger(root)
@@ -112,6 +113,21 @@ def test_one_other_setting_is_another_level(logs: Path, tmp_path: Path, change: 
     assert len(found.new) == 1
     assert found.done == ()
     assert {job.recipe for job in found.dataset.entries[0].jobs} == {"imported calculations"}
+
+
+@pytest.mark.gpaw
+def test_unrelaxed_at_our_level_is_an_energy(logs: Path, tmp_path: Path) -> None:
+    """Done is the single energy; a relaxation is not, and nothing is learned from a strained cell."""
+    text = (logs / "relaxed" / "relax.txt").read_text()
+    first, second = text.index("Atoms  #"), text.rindex("Atoms  #")
+    assert first < second
+    (tmp_path / "strained.txt").write_text(text[:second])  # LiH at 3.9 Å, 3 % short: several GPa
+    found = import_calculations([tmp_path / "strained.txt"], tmp_path / "mine")
+    (entry,) = found.dataset
+    assert found.done == (entry.id,)
+    assert [job.recipe for job in entry.jobs] == ["static", "imported calculations"]
+    assert entry.jobs[0].key == make_job("static", LIH, ROUGH).key
+    assert set(entry.values()) == {q.ENERGY}
 
 
 @pytest.mark.gpaw

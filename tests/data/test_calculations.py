@@ -206,6 +206,8 @@ def test_task_document(tmp_path: Path) -> None:
     assert (found.code, found.version, found.name, found.functional) == ("vasp", "6.4.2", "task-1", "PBE")
     volume = bulk("Si").get_volume() / 2
     assert found.values == pytest.approx({q.ENERGY: -5.4, q.GAP_PBE: 0.6, q.VOLUME: volume})
+    in_a_store = write(tmp_path / "store.json", [{"uuid": "u", "metadata": {}, "output": task()}])
+    assert one(in_a_store).digest == found.digest
     assert found.settings["kpoints"] == [8, 8, 8]
     assert found.level_settings["kpoint_density"] == 3  # 8 points on 2π/3.135 Å = 2.004 1/Å: 3.99
     assert refused(write(tmp_path / "failed.json", task(state="failed"))).endswith("the task's state is 'failed'")

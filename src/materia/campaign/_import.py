@@ -51,7 +51,7 @@ def import_calculations(sources: Sequence[str | Path], out: str | Path) -> Impor
     and its job counts as done.
 
     Raises:
-        DatasetError: a source is not there; ``out`` holds a dataset that was not imported; two imports write it.
+        DatasetError: a source is not there; ``out`` holds a dataset that was not imported.
     """
     out = Path(out)
     before = _dataset_in(out)
@@ -134,9 +134,13 @@ def _entry(name: str, calculation: Calculation, level: Level | None) -> Entry:
         labels = tuple(Label(q, v, c.functional, f"{c.code} {digest}", digest, source) for q, v in c.values.items())
     else:
         jobs = (*_jobs_done(c, level, provenance), record)
-        # The gap of a grid is not that of recipe ``gap``, which follows the band path: no label at this level.
-        results = [(jobs[0].key, _energies(c))]
-        labels = labels_from(c.structure, level, results, references_for(level))
+        relaxed = next((job for job in jobs if job.recipe == "relax"), None)
+        # The gap of a grid is not that of recipe ``gap``, which follows the band path: no label at this level. And a
+        # formation energy is one of a relaxed structure, or it would teach what a strained one costs.
+        if relaxed is not None:
+            labels = labels_from(c.structure, level, [(relaxed.key, _energies(c))], references_for(level))
+        else:
+            labels = labels_from(c.structure, level, [(jobs[0].key, {"energy_per_atom": c.numbers["energy"]})], None)
     return Entry(name, prototype_label(c.structure), "computed", "", c.initial, c.structure, labels, jobs)
 
 

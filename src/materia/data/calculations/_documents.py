@@ -12,10 +12,13 @@ from materia.data.calculations._vasp import functional_of, smearing_of
 from materia.quantities import Fidelity
 
 
-def is_task(record: Mapping[str, Any]) -> bool:
-    """Whether it looks like a task document."""
-    output = record.get("output")
-    return isinstance(output, Mapping) and "structure" in output and "energy" in output
+def task_in(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The task document in a record: the record itself, or what a job store of jobflow keeps as a job's output."""
+    for found in (record, record.get("output")):
+        output = found.get("output") if isinstance(found, Mapping) else None
+        if isinstance(output, Mapping) and "structure" in output and "energy" in output:
+            return found
+    return None
 
 
 def is_summary(record: Mapping[str, Any]) -> bool:

@@ -82,7 +82,8 @@ def read_vasprun(path: Path, place: str) -> Calculation:
             raise UnusableError(f"under a pressure of {run.incar['PSTRESS']} kbar (PSTRESS)")
         structure = validate(Crystal.from_pymatgen(run.final_structure))
         numbers = {"energy": finite(run.final_energy, "the total energy") / structure.n_atoms}
-        numbers["gap"] = max(0.0, finite(run.eigenvalue_band_properties[0], "the gap"))
+        if run.eigenvalues:
+            numbers["gap"] = max(0.0, finite(run.eigenvalue_band_properties[0], "the gap"))
         grid = [int(n) for n in run.kpoints.kpts[0]] if run.kpoints.num_kpts == 0 else []
     moving = int(used.get("NSW", 0)) > 1 and int(used.get("IBRION", -1)) in (1, 2, 3)
     relaxed_cell = moving and int(used.get("ISIF", 2)) in (3, 6, 7)

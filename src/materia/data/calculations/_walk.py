@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from materia.data._rows import Quarantined, bare_suffix, open_text
 from materia.data.calculations._calculation import Calculation
-from materia.data.calculations._documents import is_summary, is_task, read_summary, read_task
+from materia.data.calculations._documents import is_summary, read_summary, read_task, task_in
 from materia.data.calculations._espresso import MARK, read_xml
 from materia.data.calculations._gpaw import BANNER, read_log
 from materia.data.calculations._vasp import read_vasprun
@@ -80,18 +80,15 @@ def _documents(path: Path, place: str) -> Iterator[Calculation | Quarantined]:
         content = content["data"]
     for number, record in enumerate(content if isinstance(content, list) else [content], 1):
         where = f"{place}:{number}" if isinstance(content, list) else place
-        reader = _reader(record)
-        if reader is None:
+        if not isinstance(record, Mapping):
             continue
         try:
-            yield reader(record, where)
+            task = task_in(record)
+            if task is not None:
+                yield read_task(task, where)
+            elif is_summary(record):
+                yield read_summary(record, where)
         except MateriaError as error:
             yield Quarantined(where, error.what)
         except Exception as error:  # what a damaged document makes pymatgen raise
             yield Quarantined(where, f"cannot be read: {type(error).__name__}: {error}")
-
-
-def _reader(record: Any) -> Any:
-    if not isinstance(record, Mapping):
-        return None
-    return read_task if is_task(record) else read_summary if is_summary(record) else None
