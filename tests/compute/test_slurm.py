@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -185,6 +185,101 @@ def test_controller_down_is_unknown_and_then_recovers(manager_for: Callable[...,
     assert {o.attempt for o in outcomes.values()} == {1}
     assert runs(tmp_path) == {"before": 1, "during": 1}
     assert manager.trouble == ""
+
+
+@pytest.fixture
+def forgetful_controller(slurm_site: Site, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Called after submissions: the controller dies and comes back as it was when the test began."""
+    state, saved = cluster_folder() / "state" / "ctld", tmp_path / "saved"
+    time.sleep(6)  # it saves every five seconds
+    shutil.copytree(state, saved)
+
+    def forget() -> None:
+        cluster("kill-ctld")
+        try:
+            shutil.rmtree(state)
+            shutil.copytree(saved, state)
+        finally:
+            cluster("start-ctld")
+
+    yield forget
+    cluster("up")  # the node drains over a number it knows
+
+
+def test_forgotten_and_its_number_given_to_another(
+    manager_for: Callable[..., JobManager], forgetful_controller: Callable[[], None], tmp_path: Path
+) -> None:
+    """The node knows the number, starts no second job of it and has it cancelled, the whole array: no person did."""
+    manager = manager_for()
+    manager.ledger.add(make_job(tmp_path, "forgotten", seconds=1))
+    until(lambda: runs(tmp_path), manager)
+    (first,) = manager.ledger.tickets(tmp_path)
+    forgetful_controller()
+    keys = ["a", "b", "c"]
+    for key in keys:
+        manager.ledger.add(make_job(tmp_path, key, seconds=2))
+    outcomes = drive(manager)
+    names = slurm("sacct", "-n", "-X", "-P", "-D", "-j", first.handle, "-o", "JobName").split()
+    assert len(set(names)) == 2  # both had that number
+    assert {o.kind for o in outcomes.values()} == {OutcomeKind.COMPLETED}
+    assert [sorted(a.kind for a in manager.ledger.attempts()[key]) for key in keys] == [
+        ["completed", "node_failure"]
+    ] * 3
+    assert runs(tmp_path, "end") == dict.fromkeys(["forgotten", *keys], 1)
+
+
+def test_forgotten_while_it_runs(
+    manager_for: Callable[..., JobManager], forgetful_controller: Callable[[], None], tmp_path: Path
+) -> None:
+    """The node is told to end what the controller does not know; accounting says RUNNING for ever."""
+    manager = manager_for()
+    manager.ledger.add(make_job(tmp_path, "a", seconds=600, number=3))
+    until(lambda: runs(tmp_path), manager)
+    forgetful_controller()
+    until(lambda: manager.ledger.endings("a"), manager, 60)
+    assert manager.ledger.endings("a") == {OutcomeKind.NODE_FAILURE: 1}
+    until(lambda: runs(tmp_path) == {"a": 2}, manager)
+    manager.cancel(["a"], "enough")
+
+
+def test_cancel_leaves_another_s_job_alone(slurm_site: Site) -> None:
+    """The number in the ledger may have become another job's."""
+    ask = [
+        "sbatch",
+        "--parsable",
+        "-A",
+        "ehpc01",
+        "-q",
+        "gp_debug",
+        "-p",
+        "gpp",
+        "--mem=50M",
+        "-t",
+        "2",
+        "-o",
+        "/dev/null",
+    ]
+    job = slurm(*ask, "-J", "mine", "--array=0", "--wrap", "sleep 60").strip()
+    client = SlurmBackend(Site.load("dev", FREE)).client
+    client.scancel("mt-another", [f"{job}_0", "999999_0"])
+    assert client.trouble == ""
+    assert slurm("squeue", "-h", "-t", "pending,running", "-j", job)
+    client.scancel("mine", ["999999_0", f"{job}_0"])
+    time.sleep(1)
+    assert not slurm("squeue", "-h", "-t", "pending,running", "-j", job)
+
+
+def test_cancelled_by_a_person_before_it_started(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
+    """Such members have no line of their own in the queue, and accounting tells of them by the id alone."""
+    manager = manager_for(array_throttle=1)
+    for key in "abc":
+        manager.ledger.add(make_job(tmp_path, key, seconds=300))
+    until(lambda: runs(tmp_path), manager)
+    slurm("scancel", manager.ledger.tickets(tmp_path)[0].handle)
+    outcomes = drive(manager)
+    assert {(o.kind, o.attempt) for o in outcomes.values()} == {(OutcomeKind.CANCELLED, 1)}
+    assert runs(tmp_path).total() == 1
+    assert len(list((tmp_path / "tasks").iterdir())) == 1
 
 
 def test_node_fails_under_a_job(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from materia.compute._slurm_client import run_client
 from materia.compute._slurm_script import sbatch_options
 from materia.compute._slurm_text import (
     Record,
+    launched,
     liveliest,
     parse_sacct,
     parse_squeue,
@@ -91,10 +93,43 @@ def test_a_limit_on_the_number_of_jobs_passes() -> None:
 
 
 def test_records() -> None:
-    queue = list(parse_squeue("mt-1|12|0|RUNNING|None\nmt-1|12|1|PENDING|JobArrayTaskLimit\ngarbage\n"))
-    assert [(r.token, r.slot, r.state) for r in queue] == [("mt-1", 0, "RUNNING"), ("mt-1", 1, "PENDING")]
-    book = list(parse_sacct("mt-1|12_1|COMPLETED|0:0\nmt-1|12_[2-5%2]|PENDING|0:0\n"))
-    assert [(r.job, r.slot) for r in book] == [("12", 1), ("12", None)]
+    queue = parse_squeue("mt-1|12|0|13|RUNNING|n1|None\nmt-1|12|1|12|PENDING||JobArrayTaskLimit\ngarbage\n")
+    assert [(r.token, r.slot, r.state, r.node, r.leads) for r in queue] == [
+        ("mt-1", 0, "RUNNING", "n1", False),
+        ("mt-1", 1, "PENDING", "", True),
+    ]
+    lines = (
+        "mt-1|12_1|13|COMPLETED|n1|0:0",
+        "mt-1|12_[0,2-4%2]|12|PENDING|None assigned|0:0",
+        "t|13_[0-9,...|13|PENDING||0:0",
+    )
+    book = [(r.job, r.slot, r.node) for r in parse_sacct("\n".join(lines))]
+    assert book == [("12", 1, "n1"), ("12", 0, ""), ("12", 2, ""), ("12", 3, ""), ("12", 4, ""), ("13", None, "")]
+
+
+def endings(records: Iterable[Record], began: set[int]) -> list[tuple[OutcomeKind, str]]:
+    found = [status_of(record) for record in launched(records, lambda record: record.slot in began)]
+    assert {status.phase for status in found} == {Phase.ENDED}
+    return [(status.kind, status.reason) for status in found]
+
+
+def test_who_cancelled_it() -> None:
+    """A person cancels what waits or what has begun; what a node would not start was cancelled by Slurm itself.
+
+    As Slurm 22.05 had it of: an array whose number another job had had; members cancelled by a person while they ran
+    and while they waited; a job the controller lost. Root is who the nodes act as, and who tests.
+    """
+    person, slurm = (OutcomeKind.CANCELLED, "cancelled"), (OutcomeKind.NODE_FAILURE, "not_launched")
+    namesake = "t|254_0|256|CANCELLED by 0|gs01r1b01|0:15\nt|254_1|254|CANCELLED by 0|gs01r1b01|0:0\n"
+    assert endings(parse_sacct(namesake), {0}) == [slurm, slurm]  # the one that leads takes the other along
+    in_the_queue = "t|254|0|256|CANCELLED|gs01r1b01|None\nt|254|1|254|CANCELLED|gs01r1b01|None\n"
+    assert endings(parse_squeue(in_the_queue), {0}) == [slurm, slurm]
+    assert endings(parse_squeue(in_the_queue), {1}) == [slurm, person]  # another number met its like: that alone
+    assert endings(parse_squeue(in_the_queue), {0, 1}) == [person, person]
+    cancelled = "t|183_0|184|CANCELLED by 0|gs01r1b01|0:0\nt|183_[2-3%2]|183|CANCELLED by 0|None assigned|0:0\n"
+    assert endings(parse_sacct(cancelled), {0}) == [person] * 3
+    lost = "t|1_0|1|CANCELLED|gs01r1b01|0:0\n"
+    assert endings(parse_sacct(lost), {0}) == [(OutcomeKind.NODE_FAILURE, "cancelled_by_nobody")]
 
 
 def test_the_liveliest_record_counts() -> None:

@@ -255,7 +255,7 @@ def main() -> None:
     prepare(root, specs)
     chaos = Chaos(
         given.seed,
-        controller=0 if given.quick else 6,
+        controller=1 if given.quick else 6,
         nodes=1 if given.quick else 10,
         pause_s=(1, 3) if given.quick else (8, 20),
     )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
     from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import doctor
+    from materia.campaign._import import Imported, import_calculations
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._plan import plan, require_worth
     from materia.campaign._predict import predict
@@ -29,6 +30,7 @@ _HOME = {
     "CampaignSettings": "_settings",
     "Driver": "_loop",
     "Finding": "_doctor",
+    "Imported": "_import",
     "Phase": "_loop",
     "Screened": "_screen",
     "SiteJob": "_train_job",
@@ -42,6 +44,7 @@ _HOME = {
     "build_dataset": "_dataset",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
+    "import_calculations": "_import",
     "leads_here": "_train",
     "load_settings": "_settings",
     "make_settings": "_request",
@@ -67,6 +70,7 @@ __all__ = [
     "CampaignSettings",
     "Driver",
     "Finding",
+    "Imported",
     "Phase",
     "Screened",
     "SiteJob",
@@ -80,6 +84,7 @@ __all__ = [
     "build_dataset",
     "doctor",
     "find_campaign_file",
+    "import_calculations",
     "leads_here",
     "load_settings",
     "make_settings",

@@ -31,11 +31,17 @@ class Knowledge:
 
     @cached_property
     def labelled(self) -> dict[int, str]:
-        """Pool row -> dataset id of candidates that the starting dataset already has at this level."""
+        """Pool row -> dataset id of candidates that the starting dataset already has at this level.
+
+        An imported energy alone is not all that is wanted: such a candidate is still to be computed.
+        """
         digest = level_hash(self.level)
+        hull = {q.FORMATION_ENERGY} if q.ENERGY_ABOVE_HULL in self._wanted else set()
+        wanted = (self._wanted | hull) & {q.FORMATION_ENERGY, q.GAP_PBE, q.GAP_DIRECT_PBE}
         by_formula: dict[str, list[Any]] = {}
         for entry in self.campaign.dataset:
-            if entry.status == "failed" or any(label.level_hash == digest for label in entry.labels):
+            known = {label.quantity for label in entry.labels if label.level_hash == digest}
+            if entry.status == "failed" or (known and wanted <= known):
                 by_formula.setdefault(entry.formula, []).append(entry)
         pool = self.campaign.pool
         found: dict[int, str] = {}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._folder import Campaign
 from materia.record import PickState
+from materia.simulation import level, level_hash
 
 LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)
 MIN_EXAMPLES = 12
@@ -137,8 +138,11 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
     from materia.surrogate import Example
 
     known: dict[str, Any] = {}
+    # Labels that were imported are of many levels, which are not pooled: those of the campaign's own are used.
+    imported, own = "levels" in campaign.dataset.card, level_hash(level(campaign.settings.ladder.level))
     for entry in campaign.dataset.computed:
-        known[f"dataset/{entry.id}"] = Example(entry.initial, _learnable(entry.values()), entry.formula)
+        values = {x.quantity: x.value for x in entry.labels if not imported or x.level_hash == own}
+        known[f"dataset/{entry.id}"] = Example(entry.initial, _learnable(values), entry.formula)
     for row in campaign.database.picks():
         if row.pick.state is PickState.COMPUTED:
             crystal = campaign.pool.crystal(row.pick.candidate_index)

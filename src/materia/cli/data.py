@@ -62,6 +62,51 @@ def build(
     console().print(f"wrote {len(made)} entries ({len(made.computed)} computed) to {out}, digest {made.digest[:12]}")
 
 
+@app.command(name="import")
+def import_(
+    sources: Annotated[list[Path], typer.Argument(help="Files, and folders that are walked.")],
+    out: Annotated[Path, typer.Option("--out", help="Dataset folder to write or to add to.")],
+    json: Json = False,
+) -> None:
+    """Make labels of finished calculations: VASP, Quantum ESPRESSO, GPAW, atomate2, Materials Project."""
+    from materia.campaign import import_calculations
+
+    found = import_calculations(sources, out)
+    by_id = {entry.id: entry for entry in found.dataset}
+    if json:
+        print_json(
+            {
+                "out": str(out),
+                "digest": found.dataset.digest,
+                "n": len(found.dataset),
+                "new": [{"id": name, "labels": by_id[name].values(), "done": name in found.done} for name in found.new],
+                "known": found.known,
+                "quarantine": [{"place": q.place, "reason": q.reason} for q in found.quarantine],
+            }
+        )
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("entry", "program", "level", "labels", "done")
+    for name in found.new:
+        entry = by_id[name]
+        made = ", ".join(f"{label.quantity} {label.value:.3f}" for label in entry.labels)
+        levels = ", ".join(sorted({label.level for label in entry.labels}))
+        table.add_row(name, str(entry.jobs[-1].provenance["code"]), levels, made, "yes" if name in found.done else "")
+    if found.new:
+        console().print(table)
+    aside = Table("set aside", "why")
+    for row in found.quarantine:
+        aside.add_row(escape(row.place), escape(row.reason))
+    if found.quarantine:
+        console().print(aside)
+    console().print(
+        f"{len(found.new)} new, {found.known} known already, {len(found.quarantine)} set aside; "
+        f"{len(found.dataset)} in {out}, digest {found.dataset.digest[:12]}"
+    )
+
+
 def _folder(given: Path | None) -> Path:
     if given is not None:
         return given

@@ -174,10 +174,13 @@ class SlurmBackend:
 
         A pilot has other jobs and goes on: one of its jobs ends by the word in its folder.
         """
-        alone = [ticket for ticket in tickets if ticket.handle and read_shape(task_folder(ticket)) is None]
-        jobs = [f"{ticket.handle}_{ticket.slot}" for ticket in alone]
+        jobs: dict[str, list[str]] = {}
+        for ticket in tickets:
+            if ticket.handle and read_shape(task_folder(ticket)) is None:
+                jobs.setdefault(ticket.token, []).append(f"{ticket.handle}_{ticket.slot}")
         with contextlib.suppress(UnansweredError):
-            self.client.scancel(jobs)
+            for token, members in jobs.items():
+                self.client.scancel(token, members)
 
 
 def _rough(value: int) -> int:

@@ -49,27 +49,36 @@ class SlurmClient:
         options = ("-h", "-a", "-r", "-u", str(os.getuid()), "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
         return _slurm_text.parse_squeue(self._ask("squeue", *options, *_named(tokens)))
 
-    def accounting(self, tokens: Sequence[str], since: float) -> Iterable[_slurm_text.Record]:
-        """Array members of these names in accounting, from a day before ``since`` (seconds since 1970) on."""
+    def accounting(self, tokens: Sequence[str], since: float, jobs: Sequence[str] = ()) -> Iterable[_slurm_text.Record]:
+        """Array members of these names in accounting, from a day before ``since`` (seconds since 1970) on.
+
+        Members cancelled before they could start have no time in accounting, so no span of time holds them: they are
+        found by the ids of their ``jobs`` only. An id may be another's by now: the name counts.
+        """
         if not tokens or not self.site.accounting:
             return []
         day_before = datetime.datetime.fromtimestamp(since - 86400).strftime("%Y-%m-%dT%H:%M:%S")
-        options = ("-n", "-X", "-P", "-D", "-S", day_before, "-o", _slurm_text.SACCT_FORMAT)
-        return _slurm_text.parse_sacct(self._ask("sacct", *options, *_named(tokens)))
-
-    def scancel(self, jobs: Sequence[str]) -> None:
-        """End these jobs or array members."""
+        options = ("-n", "-X", "-P", "-D", "-o", _slurm_text.SACCT_FORMAT)
+        records = list(_slurm_text.parse_sacct(self._ask("sacct", *options, "-S", day_before, *_named(tokens))))
+        ours = set(tokens)
         for start in range(0, len(jobs), _BATCH):
-            self._ask("scancel", *jobs[start : start + _BATCH])
+            answer = self._ask("sacct", *options, "-j", ",".join(jobs[start : start + _BATCH]))
+            records += [record for record in _slurm_text.parse_sacct(answer) if record.token in ours]
+        return records
 
-    def _ask(self, program: str, *arguments: str) -> str:
+    def scancel(self, token: str, jobs: Sequence[str]) -> None:
+        """End these jobs or array members of that name; one whose id has become another's is left alone."""
+        for start in range(0, len(jobs), _BATCH):
+            self._ask("scancel", f"--name={token}", *jobs[start : start + _BATCH], fine="Invalid job id specified")
+
+    def _ask(self, program: str, *arguments: str, fine: str = "") -> str:
         self.questions += 1
         try:
             answer = self._run(program, *arguments)
         except subprocess.TimeoutExpired as error:
             self.trouble = f"{program} gave no answer in {self.site.command_timeout_s} s"
             raise UnansweredError from error
-        if answer.returncode != 0:
+        if answer.returncode != 0 and not (fine and fine in answer.stderr):
             self.trouble = f"{program}: {answer.stderr.strip() or f'ended with {answer.returncode}'}"
             raise UnansweredError
         self.trouble = ""
@@ -109,7 +118,7 @@ def run_client(site: Site, program: str, *arguments: str) -> subprocess.Complete
 def _clean_environment() -> dict[str, str]:
     """Without what a surrounding Slurm job, the driver's, would pass on to the jobs: its sizes, its GPUs."""
     inside = "SLURM_JOB_ID" in os.environ
-    return {
+    return {"SLURM_BITSTR_LEN": "0"} | {  # or sacct cuts off long lists of array members
         name: value
         for name, value in os.environ.items()
         if (name == "SLURM_CONF" or not name.startswith(_OF_SLURM)) and not (inside and name in _DEVICES)

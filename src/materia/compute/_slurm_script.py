@@ -85,6 +85,11 @@ def task_folder(ticket: Ticket) -> Path:
     return ticket.folder.parents[2] / "tasks" / ticket.token
 
 
+def member_log(folder: Path, slot: int) -> Path:
+    """What an array member's script opens as the first thing it does."""
+    return folder / f"member-{slot}.log"
+
+
 def read_shape(folder: Path) -> Shape | None:
     """The shape of a task of pilots as it was submitted; None where every member is one job."""
     record: Mapping[str, Any] = files.read_object(folder / "members.json") or {}

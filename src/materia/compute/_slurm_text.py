@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from materia.compute._backend import Phase, Status, Submission, Verdict
 from materia.record import OutcomeKind
 
-SQUEUE_FORMAT: Final = "%j|%F|%K|%T|%r"
-SACCT_FORMAT: Final = "JobName,JobID,State,ExitCode"
+SQUEUE_FORMAT: Final = "%j|%F|%K|%A|%T|%N|%r"
+SACCT_FORMAT: Final = "JobName,JobID,JobIDRaw,State,NodeList,ExitCode"
+NOT_LAUNCHED: Final = "NOT_LAUNCHED"  # materia's word, see launched()
+NO_NAME: Final = "CANCELLED by nobody"  # materia's word for accounting's CANCELLED without the name of a user
 
 # By prefix, since states come with additions ("CANCELLED by 0") and are cut ("OUT_OF_ME+").
 _PHASES: Final = {
@@ -21,6 +23,8 @@ _PHASES: Final = {
 _ENDINGS: Final = {
     "COMPLETED": OutcomeKind.CRASHED,  # if there is no result in spite of it
     "FAILED": OutcomeKind.CRASHED,
+    NO_NAME: OutcomeKind.NODE_FAILURE,  # the controller lost it: a person's has the name
+    NOT_LAUNCHED: OutcomeKind.NODE_FAILURE,
     "CANCELLED": OutcomeKind.CANCELLED,
     "TIMEOUT": OutcomeKind.TIMEOUT,
     "DEADLINE": OutcomeKind.TIMEOUT,
@@ -43,6 +47,8 @@ _CUT_OFF: Final = re.compile(
     r"|unexpected message|try again|broken pipe|reset by peer|no route|slurmctld|responding|munge|authentication",
     re.IGNORECASE,
 )
+_NO_NODE: Final = ("None assigned", "(null)", "")
+_SLOTS: Final = re.compile(r"\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)(?:%\d+)?\]")
 _OVER_LIMIT: Final = re.compile(r"violates accounting/QOS policy|MaxSubmitJob|job submit limit", re.IGNORECASE)
 
 
@@ -55,25 +61,63 @@ class Record:
     slot: int | None
     state: str
     detail: str  # squeue: the reason it pends; sacct: exit code and signal
+    node: str = ""  # where it was started, if it was
+    leads: bool = False  # its own number is that of the array: ended by number, it takes the others along
 
 
 def parse_squeue(text: str) -> Iterator[Record]:
     """Lines of ``squeue -h -a -r -t all -o SQUEUE_FORMAT``."""
     for line in text.splitlines():
-        parts = line.split("|", 4)
-        if len(parts) == 5:
-            token, job, slot, state, reason = (part.strip() for part in parts)
-            yield Record(token, job, int(slot) if slot.isdigit() else None, state, reason)
+        parts = line.split("|", 6)
+        if len(parts) == 7:
+            token, job, slot, own, state, node, reason = (part.strip() for part in parts)
+            yield Record(token, job, int(slot) if slot.isdigit() else None, state, reason, node, own == job)
 
 
 def parse_sacct(text: str) -> Iterator[Record]:
-    """Lines of ``sacct -n -X -P -o SACCT_FORMAT``. A member not yet started has no slot (``12_[0-5%2]``)."""
+    """Lines of ``sacct -n -X -P -o SACCT_FORMAT``: one record a member.
+
+    Members that never started share a line (``12_[0,2-5%2]``); such a line without its members has a record without
+    a slot.
+    """
     for line in text.splitlines():
-        parts = line.split("|", 3)
-        if len(parts) == 4:
-            token, name, state, code = (part.strip() for part in parts)
+        parts = line.split("|", 5)
+        if len(parts) == 6:
+            token, name, own, state, node, code = (part.strip() for part in parts)
             job, _, slot = name.partition("_")
-            yield Record(token, job, int(slot) if slot.isdigit() else None, state, code)
+            state = NO_NAME if state == "CANCELLED" else state
+            one = Record(token, job, None, state, code, "" if node in _NO_NODE else node, own == job)
+            slots = [int(slot)] if slot.isdigit() else _slots(slot)
+            yield from [replace(one, slot=number) for number in slots] or [one]
+
+
+def _slots(text: str) -> list[int]:
+    """Of ``[0,2-5%2]``: 0, 2, 3, 4, 5; none of a text that is cut off or has another form."""
+    match = _SLOTS.fullmatch(text)
+    slots: list[int] = []
+    for part in match[1].split(",") if match else ():
+        first, _, last = part.partition("-")
+        slots += range(int(first), int(last or first) + 1)
+    return slots
+
+
+def launched(records: Iterable[Record], began: Callable[[Record], bool]) -> Iterator[Record]:
+    """The records, NOT_LAUNCHED those that Slurm cancelled on its own because a node would not start one.
+
+    A controller killed before it saved that it took a job forgets it and gives its number to another. The node knows
+    the number and refuses ("Job 12 already running, do not launch second copy"); without ``--requeue`` it has number
+    12 cancelled, all of the array where that is the array's own, in words and by a user (root) that may be a
+    person's too (seen with Slurm 22.05). A person cancels what waits and has no node, or what runs and has begun.
+
+    Args:
+        began: whether the script of this array member has begun.
+    """
+    found = list(records)
+    refused = {id(r) for r in found if r.state.startswith("CANCELLED") and r.node and not began(r)}
+    arrays = {(r.token, r.job) for r in found if id(r) in refused and r.leads}
+    for record in found:
+        with_all = record.state.startswith("CANCELLED") and (record.token, record.job) in arrays
+        yield replace(record, state=NOT_LAUNCHED) if with_all or id(record) in refused else record
 
 
 def status_of(record: Record) -> Status:
@@ -86,7 +130,9 @@ def status_of(record: Record) -> Status:
             return Status(phase)
     for prefix, kind in _ENDINGS.items():
         if record.state.startswith(prefix):
-            reason = record.state.split()[0].lower()
+            reason = (
+                "_".join(record.state.lower().split()) if record.state == NO_NAME else record.state.split()[0].lower()
+            )
             message = f"Slurm says {record.state} (job {record.job}_{record.slot}, {record.detail})"
             return Status(Phase.ENDED, kind, reason, message, patient=prefix == "COMPLETED")
     return Status(Phase.UNKNOWN)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from materia import files
 from materia.compute import _attempt, _slurm_text
 from materia.compute._backend import PASSED_OVER, Phase, Status, Ticket
 from materia.compute._slurm_client import SlurmClient, UnansweredError
-from materia.compute._slurm_script import Shape, read_shape, task_folder
+from materia.compute._slurm_script import Shape, member_log, read_shape, task_folder
 from materia.record import OutcomeKind
 
 _AMBIGUOUS_SIGNALS: Final = (-15, -9)
@@ -21,9 +21,10 @@ _Seen = Mapping[tuple[str, int], Status]
 
 
 class SlurmWatch:
-    """Answers about tickets, with at most one question to Slurm per poll, whatever the number of jobs.
+    """Answers about tickets, with one question to Slurm per poll, whatever the number of jobs.
 
-    The question is to the queue; the next poll's is to accounting where the queue has forgotten someone.
+    The question is to the queue; the next poll's is to accounting where the queue has forgotten someone (asked twice:
+    by name, and by id for those who never started).
     """
 
     def __init__(self, client: SlurmClient) -> None:
@@ -31,7 +32,7 @@ class SlurmWatch:
         self._asked_at = -math.inf
         # by token and slot: an attempt handed over again has another place
         self._known: dict[tuple[str, int], Status] = {}
-        self._queue: _Seen = {}
+        self._queue: dict[tuple[str, int], Status] = {}
         self._forgotten: set[tuple[str, int]] = set()
         self._missing_since: dict[tuple[str, int], float] = {}
         self._touched: dict[tuple[str, int], tuple[float, float]] = {}
@@ -61,12 +62,15 @@ class SlurmWatch:
         try:
             if forgotten:
                 tokens = sorted({ticket.token for ticket in forgotten})
-                accounted = self.client.accounting(tokens, min(ticket.since for ticket in forgotten))
-                seen = {**_slurm_text.liveliest(accounted), **self._queue}
+                jobs = sorted({ticket.handle for ticket in forgotten})
+                records = self.client.accounting(tokens, min(ticket.since for ticket in forgotten), jobs)
+                accounted = _seen_in(records, forgotten).items()
+                # What the queue has forgotten is not under way: the controller lost it, and accounting was not told.
+                seen = {place: status for place, status in accounted if status.phase is Phase.ENDED} | self._queue
                 tickets = forgotten
             else:
                 tokens = sorted({ticket.token for ticket in tickets})
-                seen = self._queue = _slurm_text.liveliest(self.client.queue(tokens))
+                seen = self._queue = _seen_in(self.client.queue(tokens), tickets)
                 self._known = {}
         except UnansweredError:
             self._known = {}
@@ -114,7 +118,7 @@ class SlurmWatch:
         if (ticket.folder / "turned-away").exists():
             message = "requeued; the process that had begun it is gone without a word"
             return Status(Phase.ENDED, OutcomeKind.NODE_FAILURE, "requeued", message)
-        log = files.tail(task_folder(ticket) / f"member-{member}.log", 500)
+        log = files.tail(member_log(task_folder(ticket), member), 500)
         message = f"{status.message}. {log}" if log else status.message
         return Status(status.phase, status.kind, status.reason, message, status.retryable, status.patient)
 
@@ -156,6 +160,17 @@ class SlurmWatch:
         if time.monotonic() - since < _MISSED_BEATS * self.site.heartbeat_s:
             return Status(Phase.UNKNOWN)
         return status
+
+
+def _seen_in(records: Iterable[_slurm_text.Record], tickets: Sequence[Ticket]) -> dict[tuple[str, int], Status]:
+    """By token and slot, what records say of these tickets' tasks."""
+    folders = {ticket.token: task_folder(ticket) for ticket in tickets}
+
+    def began(record: _slurm_text.Record) -> bool:
+        return record.slot is not None and member_log(folders[record.token], record.slot).exists()
+
+    ours = (record for record in records if record.token in folders)
+    return _slurm_text.liveliest(_slurm_text.launched(ours, began))
 
 
 def unclaimed_in_pilots(pilots: Sequence[Status | None]) -> Status | None:

@@ -159,7 +159,7 @@ def _raw(path: Path, columns: tuple[str, ...]) -> Iterator[Raw | Quarantined]:
 
 def _folder(path: Path, columns: tuple[str, ...]) -> Iterator[Raw | Quarantined]:
     if (path / "card.json").is_file():
-        return _dataset(path)
+        return _dataset(path, columns)
     tables = sorted(path.glob("*.csv"))
     if len(tables) != 1:
         raise DatasetError(
@@ -170,9 +170,22 @@ def _folder(path: Path, columns: tuple[str, ...]) -> Iterator[Raw | Quarantined]
     return _tables.csv_rows(tables[0], columns)
 
 
-def _dataset(path: Path) -> Iterator[Raw]:
-    """The computed entries of a dataset of materia, before relaxation as a pool would show them."""
-    for entry in Dataset.load(path).computed:
+def _dataset(path: Path, columns: tuple[str, ...]) -> Iterator[Raw]:
+    """The computed entries of a dataset of materia, before relaxation as a pool would show them.
+
+    Raises:
+        DatasetError: values asked for are of several levels of theory, which are never pooled.
+    """
+    found = Dataset.load(path).computed
+    for column in columns:
+        levels = sorted({label.level for entry in found for label in entry.labels if label.quantity == column})
+        if len(levels) > 1:
+            raise DatasetError(
+                f"{column} is there at {len(levels)} levels of theory: {', '.join(levels)}",
+                where=path,
+                remedy="values of different levels are not pooled: make a dataset of the calculations of one level",
+            )
+    for entry in found:
         yield Raw(f"{path.name}/{entry.id}", entry.id, lambda entry=entry: entry.initial, entry.values())  # type: ignore[misc]
 
 

@@ -18,7 +18,6 @@ def page(card: Mapping[str, Any], entries: Sequence[Entry]) -> str:
         card: completed card (counts, digest).
         entries: its entries, for the statistics.
     """
-    level = card.get("level", {})
     lines = [
         f"# {card.get('title') or card.get('name')}",
         "",
@@ -35,13 +34,7 @@ def page(card: Mapping[str, Any], entries: Sequence[Entry]) -> str:
         "",
         "## Level of theory",
         "",
-        f"`{level.get('name', '')}` (hash `{card.get('level_hash', '')}`): "
-        + ", ".join(f"{key} {value}" for key, value in level.items() if key != "name" and value not in ({}, None))
-        + ".",
-        "",
-        "PAW datasets (SHA-256, first 12 digits): "
-        + ", ".join(f"{element} `{digest}`" for element, digest in card.get("paw_datasets", {}).items())
-        + ".",
+        *(_level(card) if "levels" not in card else _levels(card["levels"])),
         "",
         "## Versions",
         "",
@@ -65,6 +58,26 @@ def page(card: Mapping[str, Any], entries: Sequence[Entry]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _level(card: Mapping[str, Any]) -> list[str]:
+    """The one level of all labels."""
+    level = card.get("level", {})
+    return [
+        f"`{level.get('name', '')}` (hash `{card.get('level_hash', '')}`): "
+        + ", ".join(f"{key} {value}" for key, value in level.items() if key != "name" and value not in ({}, None))
+        + ".",
+        "",
+        "PAW datasets (SHA-256, first 12 digits): "
+        + ", ".join(f"{element} `{digest}`" for element, digest in card.get("paw_datasets", {}).items())
+        + ".",
+    ]
+
+
+def _levels(levels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each label names its own; those of no level of materia's are listed."""
+    rows = [f"- `{digest}`: " + ", ".join(f"{k} {v}" for k, v in found.items()) for digest, found in levels.items()]
+    return ["Each label names its own; values of two levels are not compared.", "", *sorted(rows)]
 
 
 def _statistics(entries: Sequence[Entry]) -> list[str]:

@@ -4,6 +4,7 @@ from materia.simulation._cost import cost_features, estimate_seconds
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._jobs import job_key, make_job
 from materia.simulation._levels import LEVELS, ROUGH, STANDARD, Level, level, level_hash
+from materia.simulation._recognise import key_at, recognise
 from materia.simulation.engines import Capabilities, Engine, engine
 from materia.simulation.recipes import RECIPES, recipe
 
@@ -21,8 +22,10 @@ __all__ = [
     "engine",
     "estimate_seconds",
     "job_key",
+    "key_at",
     "level",
     "level_hash",
     "make_job",
     "recipe",
+    "recognise",
 ]

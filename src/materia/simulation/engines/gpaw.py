@@ -50,17 +50,32 @@ def _setup_file(element: str, xc: str) -> Path | None:
 @cache
 def _setup(element: str, xc: str) -> tuple[str, int]:
     """(SHA-256 of the unpacked PAW dataset, first 12 hex digits; its valence electrons)."""
+    data, path = _setup_data(element, xc)
+    match = re.search(rb'<atom[^>]*valence="([\d.]+)"', data)
+    if match is None:
+        raise EngineError(f"the PAW dataset of {element} names no valence electrons", where=path)
+    return hashlib.sha256(data).hexdigest()[:12], round(float(match[1]))
+
+
+@cache
+def setup_fingerprint(element: str, xc: str) -> str:
+    """What GPAW's logs call the ``id`` of a PAW dataset: the MD5 of the unpacked file.
+
+    Raises:
+        EngineError: there is no such dataset here.
+    """
+    return hashlib.md5(_setup_data(element, xc)[0], usedforsecurity=False).hexdigest()
+
+
+def _setup_data(element: str, xc: str) -> tuple[bytes, Path]:
+    """The unpacked PAW dataset, and its file."""
     path = _setup_file(element, xc)
     if path is None:
         raise EngineError(
             f"GPAW has no {xc} PAW dataset for {element}",
             remedy="leave the element out of the space, or add the dataset to GPAW_SETUP_PATH",
         )
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    match = re.search(rb'<atom[^>]*valence="([\d.]+)"', data)
-    if match is None:
-        raise EngineError(f"the PAW dataset of {element} names no valence electrons", where=path)
-    return hashlib.sha256(data).hexdigest()[:12], round(float(match[1]))
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes(), path
 
 
 class GPAWEngine:

@@ -8,7 +8,7 @@ from typing import Any
 from materia.errors import ConfigError
 from materia.simulation.recipes._gap import gap, gap_from_bands
 from materia.simulation.recipes._reference import molecule, static
-from materia.simulation.recipes._relax import relax
+from materia.simulation.recipes._relax import MAX_VOLUME_CHANGE, relax
 
 RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "relax": relax,
@@ -29,4 +29,4 @@ def recipe(name: str) -> Callable[..., dict[str, Any]]:
     return RECIPES[name]
 
 
-__all__ = ["RECIPES", "gap", "gap_from_bands", "molecule", "recipe", "relax", "static"]
+__all__ = ["MAX_VOLUME_CHANGE", "RECIPES", "gap", "gap_from_bands", "molecule", "recipe", "relax", "static"]
