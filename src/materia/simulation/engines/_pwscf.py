@@ -33,8 +33,8 @@ INSTALL: Final = (
 )
 _ANSWER_S: Final = 60.0
 _PREFIX: Final = "pwscf"
-# of a build with MPI alone, and of one with OpenMP as well
-_RANKS: Final = re.compile(r"running on +(\d+) processors|Number of MPI processes: +(\d+)")
+# of a build with MPI alone, of one with OpenMP as well, and of one without MPI
+_RANKS: Final = re.compile(r"running on +(\d+) processors|Number of MPI processes: +(\d+)|Serial .*version")
 _MD5: Final = re.compile(r"MD5 check sum: *([0-9a-f]{32})")
 
 
@@ -156,7 +156,7 @@ class Pwscf(Calculator):  # type: ignore[misc]
         self._write_input(source, control, system, kpoints)
         pools = layout(n_kpoints, ranks_wanted()).kpoints
         text, returncode = _execute([*(["-nk", str(pools)] if ranks_wanted() > 1 else []), "-in", source.name], log)
-        started = {int(a or b) for a, b in _RANKS.findall(text)}
+        started = {int(a or b or 1) for a, b in _RANKS.findall(text)}
         if started and started != {ranks_wanted()}:
             raise Failure(
                 Reason.ENGINE_MISSING,
