@@ -31,8 +31,8 @@ def _useful(most: int, n_kpoints: int, features: Mapping[str, float], program: E
     """Ranks to ask for. Whether plane waves can be shared out is only asked where there are ranks left for it."""
     if most <= n_kpoints:
         return useful_ranks(n_kpoints, most)
-    features_of_engine = program.capabilities().features
-    if not (features_of_engine.get("scalapack") or features_of_engine.get("planewaves")):
+    offered = program.capabilities().features
+    if not (offered.get("scalapack") or offered.get("planewaves")):
         return useful_ranks(n_kpoints, most)
     return useful_ranks(n_kpoints, most, max(1, int(features["n_planewaves"] / WAVES_PER_RANK)))
 

@@ -111,6 +111,11 @@ def _number(parent: ElementTree.Element, path: str) -> float:
 
 # What pw.x prints -> why it stopped. Routines stop with "Error in routine NAME (code):" and a line of words.
 _WORDS: tuple[tuple[str, Reason, str], ...] = (
+    (
+        r"Cannot allocate memory|insufficient virtual memory|Error allocating|[Nn]ot enough memory|std::bad_alloc",
+        Reason.OUT_OF_MEMORY,
+        "",
+    ),
     (r"convergence NOT achieved", Reason.NOT_CONVERGED, "the self-consistency did not converge"),
     (r"too many bands are not converged", Reason.NOT_CONVERGED, "the bands did not converge"),
     (r"Error in routine +[cr]diaghg", Reason.NOT_CONVERGED, "the Hamiltonian could not be diagonalised"),
@@ -122,11 +127,6 @@ _WORDS: tuple[tuple[str, Reason, str], ...] = (
     ),
     (r"Error in routine +check_atoms", Reason.ATOMS_OVERLAP, ""),
     (r"Error in routine +(?:readpp|read_pseudo|upf)", Reason.MISSING_PSEUDOPOTENTIAL, ""),
-    (
-        r"Cannot allocate memory|insufficient virtual memory|Error allocating|[Nn]ot enough memory|std::bad_alloc",
-        Reason.OUT_OF_MEMORY,
-        "",
-    ),
 )
 _ERROR = re.compile(r"Error in routine +(\S+) +\((-?\d+)\):\s*\n\s*(.*)")
 
