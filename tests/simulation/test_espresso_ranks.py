@@ -14,6 +14,7 @@ from ase.build import bulk
 from espresso_pseudos import copy_chosen, skip_without_espresso, use
 from materia.compute import ComputeSettings, JobManager, Retries, Site, open_backend
 from materia.compute._mpi import Mpi
+from materia.compute.launcher import marked
 from materia.compute.testing import drive, open_ledger
 from materia.crystal import Crystal
 from materia.record import Outcome, OutcomeKind
@@ -102,6 +103,19 @@ def test_a_launcher_that_starts_no_ranks_is_found_out(tmp_path: Path) -> None:
     outcome = computed(tmp_path, on_this_machine(("env",)), "static", 2)
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, "engine_missing"), outcome
     assert "mpi.launch" in outcome.message
+
+
+def test_no_rank_outlives_its_job(tmp_path: Path) -> None:
+    """mpirun gives each rank a process group of its own."""
+    settings = on_this_machine()
+    manager = JobManager(open_ledger(tmp_path), open_backend(settings), tmp_path, retries=Retries(timeouts=0))
+    long = make_job("static", SILICON, ESPRESSO_ROUGH.model_copy(update={"cutoff_ev": 5000.0}), ranks=2)
+    spec = dataclasses.replace(long, resources=dataclasses.replace(long.resources, walltime_s=8))
+    manager.ledger.add(spec)
+    outcome = drive(manager)[spec.key]
+    assert outcome.kind is OutcomeKind.TIMEOUT, outcome
+    assert list((tmp_path / outcome.folder).glob("pwscf-*/*")), "pw.x was at work"
+    assert marked(f"MATERIA_ATTEMPT_FOLDER={tmp_path / outcome.folder}") == []
 
 
 @pytest.mark.slow
