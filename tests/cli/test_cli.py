@@ -52,6 +52,25 @@ def test_doctor_says_what_is_there_and_whether_libxc_is() -> None:
     assert done.returncode == int(any(row["ok"] is False for row in found.values()))
 
 
+def test_doctor_asks_for_the_engine_of_the_campaign_and_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MATERIA_PW_COMMAND", "no-such-pw.x")
+    materia("init", "tiny", cwd=tmp_path)
+    file = tmp_path / "tiny.yaml"
+    rows = {row["name"]: row for row in json.loads(materia("doctor", "--campaign", str(file), "--json").stdout)}
+    assert rows["engine espresso"]["ok"] is None, "this campaign computes with GPAW"
+    file.write_text(file.read_text().replace("level: rough", "level: espresso-rough"))
+    rows = {row["name"]: row for row in json.loads(materia("doctor", "--campaign", str(file), "--json").stdout)}
+    missing = rows["engine espresso"]
+    assert (missing["ok"], "no-such-pw.x" in missing["detail"]) == (False, True)
+    assert "apt-get install quantum-espresso" in missing["remedy"]
+    refused = materia("run", str(file), cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "no-such-pw.x" in refused.stderr
+    assert not (tmp_path / "runs").exists(), "nothing is written before"
+
+
 def test_init_copies_a_shipped_campaign_and_refuses_to_overwrite(tmp_path: Path) -> None:
     assert materia("init", "tiny", cwd=tmp_path).returncode == 0
     assert "name: tiny" in (tmp_path / "tiny.yaml").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from materia.compute import ComputeSettings, JobManager, LocalBackend, Retries, Site, SlurmBackend, open_backend
+from materia.compute import LAUNCH, ComputeSettings, JobManager, LocalBackend, Retries, Site, SlurmBackend, open_backend
 from materia.compute._backend import Task, Ticket
 from materia.compute._mpi import Mpi, misfit
 from materia.compute._slurm_script import allocation, sbatch_options, shape_of, short, task_files
@@ -74,6 +74,16 @@ def test_what_launches_ranks_is_checked_where_it_is_written() -> None:
     assert Mpi(launch=("mpiexec", "-n", "{ranks}")).command(["x"], FOUR) == ["mpiexec", "-n", "4", "x"]
     with pytest.raises(ValueError, match=r"\{cores\}"):
         Mpi(launch=("srun", "-c{cores}"))
+
+
+def test_a_program_may_take_the_launcher_as_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python stays alone and starts the ranks of another program."""
+    monkeypatch.setattr("materia.compute._slurm_client.shutil.which", lambda name: "/bin/true")
+    argv, alone = ("python", "x.py", LAUNCH, "end"), Resources(1, 900, 100)
+    slurm, local = SlurmBackend(site(mpi={"launch": ["srun", "-n{ranks}"]})), LocalBackend(cores=8)
+    assert slurm.command(argv, FOUR)[1:] == ["x.py", "srun", "-n4", "end"]
+    for backend in (slurm, local):
+        assert backend.command(argv, alone)[1:] == backend.command(argv)[1:] == ["x.py", "end"]
 
 
 def test_locally_ranks_need_a_launcher() -> None:

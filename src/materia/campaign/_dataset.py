@@ -18,7 +18,7 @@ from materia.simulation import level as level_of
 from materia.simulation import level_hash, make_job
 from materia.space import Pool
 
-KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "remedies", "wall_s", "cpu_s")
+KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "choices", "remedies", "wall_s", "cpu_s")
 
 
 def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str, Any]) -> Dataset:

@@ -10,10 +10,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from materia.campaign._folder import versions
-from materia.campaign._settings import find_campaign_file, load_settings
+from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Finding, Site, check_site
 from materia.errors import MateriaError
-from materia.simulation import engine
+from materia.simulation import engine, level
 from materia.surrogate import SurrogateSettings
 
 
@@ -22,16 +22,18 @@ def doctor(site: str | None = None, file: str | Path | None = None) -> list[Find
 
     Args:
         site: name or path of a site profile, to be compared with what its scheduler says (nothing is submitted).
-        file: campaign file: its site, with its overrides, is compared; ``site`` replaces the site it names.
+        file: campaign file: its engine is the one that has to be there; its site, with its overrides, is compared;
+            ``site`` replaces the site it names.
 
     Raises:
         ConfigError: no such site profile or campaign file, or it cannot be read.
     """
-    profile = _profile(site, file)
+    settings = None if file is None else load_settings(find_campaign_file(file))
+    profile = _profile(site, settings)
     found = versions()
     lines = [Finding("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     lines.append(Finding("materia", True, found.get("materia", "?")))
-    lines += [_machine(), _accelerator(), *_engines(), _slurm(), *_data()]
+    lines += [_machine(), _accelerator(), *_engines(settings), _slurm(), *_data()]
     if profile is not None:
         lines += [dataclasses.replace(line, name=f"site: {line.name}") for line in check_site(profile)]
     elif file is not None:
@@ -39,10 +41,10 @@ def doctor(site: str | None = None, file: str | Path | None = None) -> list[Find
     return lines
 
 
-def _profile(site: str | None, file: str | Path | None) -> Site | None:
-    if file is None:
+def _profile(site: str | None, settings: CampaignSettings | None) -> Site | None:
+    if settings is None:
         return None if site is None else Site.load(site)
-    compute = load_settings(find_campaign_file(file)).compute
+    compute = settings.compute
     if site is None and compute.backend != "slurm":
         return None
     return Site.load(site or compute.site, compute.overrides)
@@ -64,21 +66,27 @@ def _accelerator() -> Finding:
     return Finding("accelerator", None, f"none; the surrogate runs on the CPU (torch {torch.__version__})")
 
 
-def _engines() -> list[Finding]:
+def _engines(settings: CampaignSettings | None) -> list[Finding]:
+    """A campaign needs the engine of its level; without one, any engine will do."""
+    names = sorted({point.name for point in entry_points(group="materia.engines")})
+    found = {name: engine(name).capabilities() for name in names}
+    needed = None if settings is None else level(settings.ladder.level).engine
     lines = []
-    for point in sorted(entry_points(group="materia.engines"), key=lambda p: p.name):
-        capabilities = engine(point.name).capabilities()
+    for name, capabilities in found.items():
         if not capabilities.available:
-            lines.append(Finding(f"engine {point.name}", False, capabilities.missing, capabilities.remedy))
+            optional = needed != name if needed else any(other.available for other in found.values())
+            lines.append(
+                Finding(f"engine {name}", None if optional else False, capabilities.missing, capabilities.remedy)
+            )
             continue
-        lines.append(Finding(f"engine {point.name}", True, capabilities.version))
+        lines.append(Finding(f"engine {name}", True, capabilities.version))
         for feature, present in capabilities.features.items():
             detail = "yes" if present else "no"
             remedy = ""
             if feature == "libxc" and not present:
                 detail = "no: the built-in PBE is used; SCAN, HSE06 and GLLB-SC are missing"
                 remedy = "install libxc's headers and rebuild GPAW (docs/installation.md)"
-            lines.append(Finding(f"{point.name}: {feature}", True if present else None, detail, remedy))
+            lines.append(Finding(f"{name}: {feature}", True if present else None, detail, remedy))
     return lines or [Finding("engines", False, "none installed", "pip install 'materia[gpaw]'")]
 
 

@@ -84,6 +84,17 @@ def check_engine(settings: CampaignSettings) -> None:
         )
 
 
+def check_pseudopotentials(settings: CampaignSettings, pool: Pool) -> None:
+    """Before anything is written: has the engine a pseudopotential for every element of the candidates?
+
+    Raises:
+        EngineError: it has not; names the elements.
+    """
+    chosen = level(settings.ladder.level)
+    elements: set[str] = set().union(*pool.compositions)
+    engine(chosen.engine).pseudopotentials(sorted(elements), chosen)
+
+
 @contextmanager
 def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) -> Iterator[Campaign]:
     """Open a campaign for driving: made from ``file`` if the folder holds none yet, else resumed.
@@ -92,6 +103,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
 
     Raises:
         ConfigError: the file is wrong, or is not the one the folder was started with.
+        EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool.
         CampaignLockedError: another driver holds it.
         StorageError: disk full, no permission.
     """
@@ -112,6 +124,8 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
     check_engine(settings)
     dataset = load_dataset(settings)
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
+    if pool is not None:
+        check_pseudopotentials(settings, pool)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with DriverLock(folder) as lock:

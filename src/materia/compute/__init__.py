@@ -17,6 +17,7 @@ from materia.compute._ledger import Job, Ledger
 from materia.compute._local import LocalBackend
 from materia.compute._lock import DriverLock
 from materia.compute._manager import JobManager
+from materia.compute._mpi import LAUNCH
 from materia.compute._retries import Limits, Retries
 from materia.compute._settings import ComputeSettings, open_backend
 from materia.compute._site import Site
@@ -28,6 +29,7 @@ from materia.compute._states import LEGAL, IllegalTransitionError, JobState
 from materia.compute._stores import Store
 
 __all__ = [
+    "LAUNCH",
     "LEGAL",
     "Ask",
     "Backend",

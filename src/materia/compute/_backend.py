@@ -160,7 +160,7 @@ class Backend(Protocol):
 
     def command(self, argv: Sequence[str], resources: Resources | None = None) -> list[str]:
         """``argv`` as it is to run there: ``python`` replaced by the interpreter of that place, and several ranks under
-        what launches them."""
+        what launches them, or with that in the place of the word ``LAUNCH`` (``Mpi.command`` does it)."""
         ...
 
     def submit(self, task: Task) -> Submission:

@@ -96,7 +96,7 @@ class LocalBackend:
 
     def command(self, argv: Sequence[str], resources: Resources | None = None) -> list[str]:
         program = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
-        return program if self.mpi is None else self.mpi.command(program, resources)
+        return (self.mpi or Mpi()).command(program, resources)
 
     def submit(self, task: Task) -> Submission:
         for ticket in task.members:

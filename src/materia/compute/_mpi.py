@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from materia.record import Resources
 
+LAUNCH: Final = "{launch}"
+"""Word in a job's ``argv``: the launcher is put in this place instead of before the program, which starts the ranks of
+another program itself."""
+
 SRUN: Final = ("srun", "--kill-on-bad-exit=1", "--ntasks={ranks}", "--cpus-per-task={threads}")
 
 
@@ -35,10 +39,14 @@ class Mpi(BaseModel):
         return launch
 
     def command(self, argv: Sequence[str], resources: Resources | None) -> list[str]:
-        """The program under its launcher; as it is where one rank runs it."""
-        if resources is None or resources.ranks == 1:
-            return list(argv)
-        return [word.format(ranks=resources.ranks, threads=resources.threads) for word in self.launch] + list(argv)
+        """The program under its launcher, or with it in the place of ``LAUNCH``; without one where one rank runs it."""
+        launch: list[str] = []
+        if resources is not None and resources.ranks > 1:
+            launch = [word.format(ranks=resources.ranks, threads=resources.threads) for word in self.launch]
+        if LAUNCH not in argv:
+            return launch + list(argv)
+        place = list(argv).index(LAUNCH)
+        return [*argv[:place], *launch, *argv[place + 1 :]]
 
 
 def misfit(resources: Resources) -> str:

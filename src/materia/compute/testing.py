@@ -29,6 +29,7 @@ from materia.compute._attempt import claimed
 from materia.compute._ledger import Ledger
 from materia.compute._lock import DriverLock
 from materia.compute._manager import JobManager
+from materia.compute._mpi import LAUNCH
 from materia.compute._settings import ComputeSettings, open_backend
 from materia.record import JobSpec, Outcome, OutcomeKind, Resources
 
@@ -110,6 +111,11 @@ class BackendConformance:
     @pytest.fixture
     def manager(self, settings: ComputeSettings, tmp_path: Path) -> JobManager:
         return JobManager(open_ledger(tmp_path), open_backend(settings), tmp_path, retries=settings.retries)
+
+    def test_the_place_of_a_launcher_is_filled(self, manager: JobManager) -> None:
+        """A program that starts the ranks of another one is given the launcher's words there, or none."""
+        command = manager.backend.command(("python", "program.py", LAUNCH), self.short)
+        assert command[-1] == "program.py"
 
     def test_every_ending(self, manager: JobManager, tmp_path: Path) -> None:
         """Success, failed science, crash, abort, no result, hang: each has its outcome, the others go on."""

@@ -3,12 +3,23 @@
 from materia.simulation._cost import cost_features, estimate_seconds
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._jobs import job_key, make_job
-from materia.simulation._levels import LEVELS, ROUGH, STANDARD, Level, level, level_hash
+from materia.simulation._levels import (
+    ESPRESSO_ROUGH,
+    ESPRESSO_STANDARD,
+    LEVELS,
+    ROUGH,
+    STANDARD,
+    Level,
+    level,
+    level_hash,
+)
 from materia.simulation._recognise import key_at, recognise
 from materia.simulation.engines import Capabilities, Engine, engine
 from materia.simulation.recipes import RECIPES, recipe
 
 __all__ = [
+    "ESPRESSO_ROUGH",
+    "ESPRESSO_STANDARD",
     "LEVELS",
     "RECIPES",
     "ROUGH",

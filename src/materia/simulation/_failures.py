@@ -16,12 +16,13 @@ class Reason(StrEnum):
     MISSING_PSEUDOPOTENTIAL = "missing_pseudopotential"
     OPEN_SHELL = "open_shell"
     OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"  # the program that computes, by a signal; the job itself lived on
     ENGINE_MISSING = "engine_missing"
     UNEXPECTED = "unexpected"
 
     @property
     def retryable(self) -> bool:
-        return self in {Reason.OUT_OF_MEMORY, Reason.ENGINE_MISSING, Reason.UNEXPECTED}
+        return self in {Reason.OUT_OF_MEMORY, Reason.KILLED, Reason.ENGINE_MISSING, Reason.UNEXPECTED}
 
 
 class Failure(Exception):  # noqa: N818 - a value of the design that travels as an exception inside one process

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from materia.compute import LAUNCH
 from materia.crystal import Crystal, structure_hash
 from materia.record import JobSpec, Resources
 from materia.simulation._cost import cautious_memory_mb, cost_features, estimate_memory_mb, estimate_seconds
@@ -28,7 +29,10 @@ def job_key(recipe_name: str, crystal: Crystal, hash_of_level: str) -> str:
 
 def _useful(most: int, n_kpoints: int, features: Mapping[str, float], program: Engine) -> int:
     """Ranks to ask for. Whether plane waves can be shared out is only asked where there are ranks left for it."""
-    if most <= n_kpoints or not program.capabilities().features.get("scalapack"):
+    if most <= n_kpoints:
+        return useful_ranks(n_kpoints, most)
+    offered = program.capabilities().features
+    if not (offered.get("scalapack") or offered.get("planewaves")):
         return useful_ranks(n_kpoints, most)
     return useful_ranks(n_kpoints, most, max(1, int(features["n_planewaves"] / WAVES_PER_RANK)))
 
@@ -61,7 +65,7 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
     }
     return JobSpec(
         key=key,
-        argv=("python", "-m", "materia.simulation.worker"),
+        argv=("python", "-m", "materia.simulation.worker", *([LAUNCH] if program.own_ranks else [])),
         payload=payload,
         features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(features, ranks)},
         resources=Resources(ranks, memory_mb, max(MIN_WALLTIME_S, walltime_s), ranks),

@@ -35,9 +35,9 @@ def _maps_onto_itself(sizes: list[int], rotation: NDArray[np.int64]) -> bool:
     return bool(np.allclose(scaled, scaled.round()))
 
 
-def irreducible_kpoints(crystal: Crystal, density: float) -> int:
-    """Points of the grid left by symmetry and time reversal."""
-    return _irreducible(*_shape(crystal), grid_size(crystal, density))
+def irreducible_kpoints(crystal: Crystal, density: float, size: tuple[int, int, int] | None = None) -> int:
+    """Points of the grid at that density, or of that size where one is given, left by symmetry and time reversal."""
+    return _irreducible(*_shape(crystal), size or grid_size(crystal, density))
 
 
 def _shape(crystal: Crystal) -> tuple[bytes, bytes, bytes]:

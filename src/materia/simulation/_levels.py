@@ -55,8 +55,11 @@ ROUGH = Level(
     force_tolerance=0.1,
     stress_tolerance=2.0,
 )
+# The same settings for pw.x; its pseudopotentials are the user's, so these are levels of their own.
+ESPRESSO_STANDARD = STANDARD.model_copy(update={"name": "espresso-standard", "engine": "espresso"})
+ESPRESSO_ROUGH = ROUGH.model_copy(update={"name": "espresso-rough", "engine": "espresso"})
 
-LEVELS = {level.name: level for level in (STANDARD, ROUGH)}
+LEVELS = {level.name: level for level in (STANDARD, ROUGH, ESPRESSO_STANDARD, ESPRESSO_ROUGH)}
 
 
 def level(name: str) -> Level:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 RANKS: Final = "MATERIA_RANKS"
 """Environment variable: ranks the job was started on (set by ``compute``)."""
+LAUNCHER: Final = "MATERIA_LAUNCHER"
+"""Environment variable: what starts the ranks of an engine that is a program of its own (set by the worker)."""
 
 
 class World(Protocol):
@@ -52,6 +55,11 @@ ALONE: Final[World] = _Alone()
 def ranks_wanted() -> int:
     """How many ranks this job was to be started on."""
     return int(os.environ.get(RANKS, "1"))
+
+
+def launcher_words() -> list[str]:
+    """The command that starts a program on all ranks of this job, to be put before it; empty for one rank."""
+    return shlex.split(os.environ.get(LAUNCHER, ""))
 
 
 @dataclass(frozen=True)

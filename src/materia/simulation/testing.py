@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,9 @@ class EngineConformance:
         assert found.available == (not found.missing)
         assert found.available or found.remedy
 
+    def test_says_whether_its_ranks_are_its_own_to_start(self) -> None:
+        assert self.engine.own_ranks in (True, False)
+
     def test_one_process_is_a_world_of_its_own(self) -> None:
         world = self.engine.world()
         assert (world.rank, world.size, world.sum_scalar(2.5)) == (0, 1, 2.5)
@@ -55,6 +59,10 @@ class EngineConformance:
             np.tile(self.crystal.frac_coords, (2, 1)),
         )
         assert self.engine.n_electrons(twice, self.level) == 2 * self.engine.n_electrons(self.crystal, self.level)
+
+    def test_what_it_settles_itself_can_be_recorded(self) -> None:
+        choices = self.engine.choices(self.crystal, self.level)
+        assert json.loads(json.dumps(choices)) == choices
 
     def test_energy_forces_stress_and_bands(self, tmp_path: Path) -> None:
         atoms = self.crystal.to_ase()

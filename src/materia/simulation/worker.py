@@ -1,8 +1,9 @@
 """The program of one job: reads ``job.json`` in its folder, computes, publishes ``result.json`` by rename.
 
 Started as ``python -m materia.simulation.worker`` with the attempt folder as working directory, on one rank or on
-several that compute together; the first of them writes. A failure of the science is a result; only a bug or a killed
-process leaves no ``result.json``.
+several that compute together; the first of them writes. Arguments are the launcher of an engine that starts its ranks
+itself (``Engine.own_ranks``). A failure of the science is a result; only a bug or a killed process leaves no
+``result.json``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 import traceback
@@ -20,7 +22,7 @@ from materia.crystal import Crystal, validate
 from materia.errors import MateriaError
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._levels import Level, level_hash
-from materia.simulation._ranks import ALONE, World
+from materia.simulation._ranks import ALONE, LAUNCHER, World, ranks_wanted
 from materia.simulation.engines import Engine, engine
 from materia.simulation.recipes import recipe
 
@@ -30,7 +32,7 @@ RESULT_VERSION = 1
 def run(folder: Path) -> dict[str, Any]:
     """Run the job in ``folder``; returns what was published as ``result.json``."""
     job = json.loads((folder / "job.json").read_text())
-    wall, cpu = time.monotonic(), time.process_time()
+    wall, cpu = time.monotonic(), _cpu_s()
     result: dict[str, Any] = {
         "version": RESULT_VERSION,
         "key": job["key"],
@@ -55,12 +57,12 @@ def run(folder: Path) -> dict[str, Any]:
         result["retryable"] = failure.reason.retryable
         if failure.reason is Reason.UNEXPECTED:
             (folder / "traceback.txt").write_text(traceback.format_exc())
-    cpu_s, completed = time.process_time() - cpu, result["status"] == "completed"
+    cpu_s, completed = _cpu_s() - cpu, result["status"] == "completed"
     provenance |= {
         "remedies": remedies,
         "wall_s": time.monotonic() - wall,
         "cpu_s": world.sum_scalar(cpu_s) if completed else cpu_s,  # the others may not come to an end
-        "ranks": world.size,
+        "ranks": ranks_wanted() if program.own_ranks else world.size,
     }
     result["provenance"] = provenance
     if world.rank == 0 or not completed:
@@ -68,6 +70,11 @@ def run(folder: Path) -> dict[str, Any]:
     if world.size > 1 and not completed:
         world.abort(1)  # a rank that failed alone must not leave the others waiting for it
     return result
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of the programs it started and saw end."""
+    return sum(os.times()[:4])
 
 
 def _carry_over(folder: Path, world: World, provenance: dict[str, Any]) -> None:
@@ -98,6 +105,8 @@ def _compute(
             "the pseudopotentials on this machine are not those of the job (other digests)",
         )
     provenance["pseudopotentials"] = digests
+    if choices := program.choices(crystal, level):
+        provenance["choices"] = choices
     if program.n_electrons(crystal, level) % 2 and job["recipe"] in {"gap"}:
         raise Failure(Reason.OPEN_SHELL, "an odd number of electrons: open shells are outside this version")
     remedy = ""
@@ -124,6 +133,7 @@ def publish(path: Path, content: dict[str, Any]) -> None:
 
 def main() -> int:
     """0 whenever a result was published: a failed calculation is a value, not an error of the program."""
+    os.environ[LAUNCHER] = shlex.join(sys.argv[1:])
     run(Path.cwd())
     return 0
 

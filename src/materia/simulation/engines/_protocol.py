@@ -30,7 +30,7 @@ class Capabilities:
         available: whether it can run at all.
         version: its version, or "".
         features: optional parts by name (``{"libxc": False, "mpi": False}``). ``mpi``: several ranks can compute one
-            job, each its k-points; ``scalapack``: those of one k-point can share out its plane waves.
+            job, each its k-points; ``scalapack`` or ``planewaves``: those of one k-point can share out its plane waves.
         missing: why it is not available, in words.
         remedy: what to install.
     """
@@ -60,9 +60,16 @@ class Bands:
 
 
 class Engine(Protocol):
-    """A program that solves for energies, forces, stresses and bands of a crystal."""
+    """A program that solves for energies, forces, stresses and bands of a crystal.
+
+    Attributes:
+        name: as in a level.
+        own_ranks: whether several ranks are those of another program, which the engine starts itself from a single
+            Python process (``materia.simulation._ranks.launcher_words``); else Python itself runs on every rank.
+    """
 
     name: str
+    own_ranks: bool
 
     def capabilities(self) -> Capabilities:
         """What it can do here; never raises."""
@@ -86,6 +93,10 @@ class Engine(Protocol):
 
     def n_electrons(self, crystal: Crystal, level: Level) -> int:
         """Valence electrons in the cell with this engine's pseudopotentials."""
+        ...
+
+    def choices(self, crystal: Crystal, level: Level) -> dict[str, Any]:
+        """What the engine settles by a rule of its own, for the record, as JSON; ``{}`` where the level says it all."""
         ...
 
     def calculator(self, crystal: Crystal, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:

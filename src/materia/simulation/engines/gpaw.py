@@ -82,6 +82,7 @@ class GPAWEngine:
     """Runs in the job's own process; the driver asks only for capabilities, digests and electron counts."""
 
     name = "gpaw"
+    own_ranks = False
 
     def capabilities(self) -> Capabilities:
         try:
@@ -124,6 +125,9 @@ class GPAWEngine:
 
     def n_electrons(self, crystal: Crystal, level: Level) -> int:
         return sum(n * _setup(element, level.xc)[1] for element, n in crystal.composition.items())
+
+    def choices(self, crystal: Crystal, level: Level) -> dict[str, Any]:
+        return {}
 
     def calculator(self, crystal: Crystal, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
         from gpaw import GPAW, PW, FermiDirac, Mixer
