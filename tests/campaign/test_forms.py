@@ -98,7 +98,7 @@ def test_screen(trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path
     voigt = ("xx", "yy", "zz", "yz", "xz", "xy")
     assert table.columns == [
         "id", "formula", *(f"{name}_{end}" for name in ("size", "hardness", "mobile") for end in ends),
-        "polar_probability", *(f"epsilon_{end}" for end in (*ends, *voigt)), "out_of_domain",
+        "polar_probability", *(f"epsilon_{end}" for end in (*ends, *voigt)), "remoteness", "out_of_domain",
     ]  # fmt: skip
     (row,) = materia.predict(trained[0], [tmp_path / "c0.json"])
     first, said = table.row(0, named=True), row["predictions"]

@@ -64,7 +64,7 @@ def whole(model: Path, pool: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_what_is_in_the_result(whole: Path, pool: Path, model: Path) -> None:
     table = pl.read_parquet(whole)
-    assert table.columns == ["id", "formula", "s_mean", "s_lower", "s_upper", "out_of_domain"]
+    assert table.columns == ["id", "formula", "s_mean", "s_lower", "s_upper", "remoteness", "out_of_domain"]
     candidates = Pool.load  # the pool was damaged on purpose, so it does not load
     with pytest.raises(Exception, match="has changed"):
         candidates(pool)
@@ -121,7 +121,7 @@ def test_merge_refuses_missing_and_damaged_shards(pool: Path, model: Path, tmp_p
     from materia.surrogate import read_card
 
     weights = read_card(model)["weights_sha256"]
-    plan = _plan([pool], model, weights, _sources_digest([pool]), work, 3, 8, sited=False)
+    plan = _plan([pool], model, weights, _sources_digest([pool]), work, 3, 8, False)
     for k in (0, 1):
         predict_shard(work, k)
     with pytest.raises(DatasetError, match=r"1 of 3 shards are missing: shard 2: timeout"):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from materia.surrogate._drift import FALSE_ALARM_RATE, drift, per_group, unseen_distances
+from materia.surrogate._drift import FALSE_ALARM_RATE, Drift, calibrated, drift, per_group, remoteness, unseen_distances
 from materia.surrogate._latents import LatentIndex
 
 DIMENSIONS = 6
@@ -28,6 +28,11 @@ def pool(seed: int, n: int, shift: float, members: int = 3) -> np.ndarray:
     return np.tile(latents, members).astype(np.float32)
 
 
+def told(seed: int, latents: np.ndarray, names: list[str]) -> Drift:
+    record, indices = world(seed)
+    return drift(remoteness(record, indices, latents), names, calibrated(record))
+
+
 def test_values_are_counted_once_a_formula() -> None:
     np.testing.assert_allclose(per_group(np.array([1.0, 3.0, 5.0]), ["b", "b", "a"]), [5.0, 2.0])
 
@@ -36,23 +41,26 @@ def test_false_alarms_are_as_rare_as_stated_and_shifts_are_found() -> None:
     names = [str(i) for i in range(150)]
     false, found = 0, 0
     for seed in range(60):
-        record, indices = world(seed)
-        false += drift(record, indices, pool(1000 + seed, 150, 0.0), names).alarm
-        found += drift(record, indices, pool(2000 + seed, 150, 2.0), names).alarm
+        false += told(seed, pool(1000 + seed, 150, 0.0), names).alarm
+        found += told(seed, pool(2000 + seed, 150, 2.0), names).alarm
     assert false <= 4, f"{false} of 60 at a stated rate of {FALSE_ALARM_RATE}"  # P(> 4) = 3e-4
     assert found == 60
 
 
 def test_a_pool_far_away_lies_beyond_all() -> None:
-    record, indices = world(0)
-    far = drift(record, indices, pool(1, 50, 20.0), [str(i) for i in range(50)])
+    far = told(0, pool(1, 50, 20.0), [str(i) for i in range(50)])
     assert far.shift == pytest.approx(1.0)
     assert far.alarm
 
 
 def test_copies_of_one_formula_prove_nothing() -> None:
-    record, indices = world(0)
-    told = drift(record, indices, pool(1, 500, 2.0), ["GaAs"] * 500)
-    assert math.isnan(told.shift)
-    assert not told.alarm
-    assert told.to_json() == {"shift": None, "p_value": 1.0, "alarm": False, "n": 1}
+    copies = told(0, pool(1, 500, 2.0), ["GaAs"] * 500)
+    assert math.isnan(copies.shift)
+    assert not copies.alarm
+    assert copies.to_json() == {"shift": None, "p_value": 1.0, "alarm": False, "n": 1}
+
+
+def test_a_model_that_left_nothing_out_cannot_tell() -> None:
+    indices = world(0)[1]
+    assert np.isnan(remoteness([unseen_distances([], [])] * 3, indices, pool(1, 20, 0.0))).all()
+    assert not drift(np.full(20, np.nan), [str(i) for i in range(20)], 0).alarm

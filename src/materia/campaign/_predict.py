@@ -12,18 +12,21 @@ import numpy as np
 from materia.crystal import Crystal, read_structures
 from materia.errors import MateriaError, ModelError
 from materia.quantities import Form, Quantity
+from materia.resources import resource
 
 if TYPE_CHECKING:
     from materia.surrogate import Predictions
 
+SCREENER = "data/weights/screener"
 
-def model_folder(where: str | Path) -> Path:
-    """A model folder, or the last model of a campaign folder.
+
+def model_folder(where: str | Path | None) -> Path:
+    """A model folder, or the last model of a campaign folder; None: the shipped weights for predictions as they are.
 
     Raises:
         ModelError: neither is there.
     """
-    folder = Path(where)
+    folder = resource(SCREENER) if where is None else Path(where)
     if (folder / "card.json").is_file():
         return folder
     rounds = [p for p in (folder / "models").glob("*") if p.name.isdigit() and (p / "card.json").is_file()]
@@ -37,17 +40,18 @@ def model_folder(where: str | Path) -> Path:
 
 
 def predict(
-    model: str | Path, files: Sequence[str | Path], *, device: str = "auto", progress: bool = False
+    model: str | Path | None, files: Sequence[str | Path], *, device: str = "auto", progress: bool = False
 ) -> list[dict[str, Any]]:
     """Predict every structure in the files.
 
     Args:
-        model: model folder, or campaign folder (its last model is used).
+        model: model folder, or campaign folder (its last model is used); None: the shipped weights.
         files: CIF, POSCAR, extxyz, pymatgen or materia JSON.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Returns:
-        one row a structure: ``file``, ``formula``, ``in_domain`` and, by quantity, ``form``, ``unit`` and
+        one row a structure: ``file``, ``formula``, ``in_domain``, ``remoteness`` (share of the formulas left out in
+        training that lie nearer to the training data; None where none was) and, by quantity, ``form``, ``unit`` and
 
         - of a scalar or a logarithm ``mean``, ``std``, ``lower`` and ``upper`` (the 90 % interval);
         - of a class ``probability``;
@@ -72,8 +76,10 @@ def predict(
             rows.append({"file": str(file), "error": str(error)})
     if crystals:
         found = surrogate.predict(crystals, progress=progress)
+        remote = surrogate.remoteness(found)
         for k, place in enumerate(places):
             rows[place]["in_domain"] = bool(found.in_domain[k])
+            rows[place]["remoteness"] = None if np.isnan(remote[k]) else float(remote[k])
             rows[place]["predictions"] = {q.name: _said(found, q, k) for q in surrogate.quantities}
     return json.loads(json.dumps(rows))  # type: ignore[no-any-return]
 

@@ -189,6 +189,7 @@ def _predict(surrogate: Surrogate, file: Path, start: int, stop: int) -> tuple[A
         said = _columns(predicted, target)
         finite &= np.all([np.isfinite(column) for column in said.values()], axis=0)
         columns |= said
+    columns["remoteness"] = surrogate.remoteness(predicted)
     columns["out_of_domain"] = ~predicted.in_domain
     quarantine += [
         Quarantined("prediction", "the prediction is not a finite number", ids[i]) for i in np.flatnonzero(~finite)
@@ -243,6 +244,8 @@ def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[s
         partial = out.with_name(f".{out.name}.partial")
         pl.scan_parquet([shard_files(work, k)[0] for k in range(plan.shards)]).sink_parquet(partial)
         n, strange = pl.scan_parquet(partial).select(pl.len(), pl.col("out_of_domain").sum()).collect().row(0)
+        remote = pl.scan_parquet(partial).group_by("formula").agg(pl.col("remoteness").mean()).sort("formula").collect()
+        moved = surrogate.drift(remote["remoteness"].to_numpy(), remote["formula"].to_list())
         card = {
             "version": 1,
             "file": out.name,
@@ -253,6 +256,7 @@ def merge(work: Path, out: Path, why: Mapping[int, str] | None = None) -> dict[s
             "n": n,
             "n_out_of_domain": strange,
             "n_quarantined": len(bad),
+            "drift": moved.to_json(),
             "shards": plan.shards,
             "quantities": {q.name: {"unit": q.unit, "title": q.title, "form": q.form} for q in surrogate.quantities},
             "interval": 0.9,

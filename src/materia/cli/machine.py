@@ -67,36 +67,56 @@ def _mark(finding: Finding) -> str:
     return f"[{colour}]{word:<7}[/{colour}]"
 
 
+_MOST_COLUMNS = 4  # quantities beside each other that a terminal shows
+
+
 def predict(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR, extxyz or JSON files.")],
-    model: Annotated[Path, typer.Option("--model", help="Model folder, or a campaign folder (its last model).")],
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Model folder, or a campaign folder (its last model); default: shipped weights."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     json: Json = False,
 ) -> None:
-    """Predict properties of structures with a trained surrogate. Exits with 1 if a file could not be used."""
+    """Predict properties of structures, offline. Exits with 1 if a file could not be used."""
     from materia.campaign import predict as predict_files
 
     rows = predict_files(model, files, device=device)
     if json:
         print_json(rows)
     else:
-        from rich.table import Table
-
-        table = Table()
-        names = list(next((row["predictions"] for row in rows if "predictions" in row), {}))
-        for heading in ("file", "formula", *names, "in domain"):
-            table.add_column(heading)
-        for row in rows:
-            if "error" in row:
-                continue
-            values = [_shown(p) for p in row["predictions"].values()]
-            table.add_row(row["file"], row["formula"], *values, "yes" if row["in_domain"] else "no")
-        console().print(table)
+        _print_predictions([row for row in rows if "error" not in row])
     for row in rows:
         if "error" in row:
             typer.echo(f"error: {row['error']}", err=True)
     if any("error" in row for row in rows):
         raise typer.Exit(1)
+
+
+def _print_predictions(rows: list[dict[str, Any]]) -> None:
+    """One line a structure where there are few quantities, else a table a structure."""
+    from rich.table import Table
+
+    names = list(rows[0]["predictions"]) if rows else []
+    if len(names) > _MOST_COLUMNS:
+        for row in rows:
+            table = Table(title=f"{row['formula']} ({row['file']})", title_justify="left")
+            table.add_column("quantity")
+            table.add_column("prediction, 90 % interval")
+            for name, p in row["predictions"].items():
+                table.add_row(name, _shown(p))
+            console().print(table)
+            if not row["in_domain"]:
+                console().print("[yellow]out of domain[/yellow]: unlike what the model has learned from")
+        return
+    table = Table()
+    for heading in ("file", "formula", *names, "in domain"):
+        table.add_column(heading)
+    for row in rows:
+        values = [_shown(p) for p in row["predictions"].values()]
+        table.add_row(row["file"], row["formula"], *values, "yes" if row["in_domain"] else "no")
+    console().print(table)
 
 
 def _shown(p: dict[str, Any]) -> str:

@@ -172,6 +172,11 @@ def _bar(show: bool) -> Iterator[Callable[[int, int], None] | None]:
 def _print_screened(screened: Screened) -> None:
     out, card = console(), screened.card
     out.print(f"{card['n']} structures predicted, {card['n_out_of_domain']} of them out of domain")
+    if card["drift"]["alarm"]:
+        out.print(
+            "[yellow]note[/yellow] the structures lie farther from the training data than "
+            f"{card['drift']['shift']:.0%} of the formulas it was checked on: the intervals may be too narrow"
+        )
     if card["n_quarantined"]:
         out.print(f"{card['n_quarantined']} could not be:")
         for row in screened.quarantine[:5]:

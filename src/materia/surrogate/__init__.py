@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia.surrogate._settings import SurrogateSettings
 
 if TYPE_CHECKING:
+    from materia.surrogate._drift import Drift
     from materia.surrogate._elements import element_features, unsupported
     from materia.surrogate._ensemble import train
     from materia.surrogate._example import Example
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Batch": "_graph",
+    "Drift": "_drift",
     "Example": "_example",
     "GraphStore": "_graph",
     "Network": "_network",
@@ -43,6 +45,7 @@ _HOME = {
 
 __all__ = [
     "Batch",
+    "Drift",
     "Example",
     "GraphStore",
     "Network",

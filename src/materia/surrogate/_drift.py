@@ -60,32 +60,46 @@ def unseen_distances(distances: Array | Sequence[float], groups: Sequence[str]) 
     return {"n": len(values), "quantiles": quantiles}
 
 
-def drift(
-    record: Sequence[Mapping[str, Any]],
-    indices: Sequence[LatentIndex],
-    embedding: NDArray[np.float32],
-    groups: Sequence[str],
-) -> Drift:
+def calibrated(record: Sequence[Mapping[str, Any]]) -> int:
+    """How many formulas the distances of a card's record (:func:`unseen_distances` of every member) come from."""
+    return sum(int(unseen["n"]) for unseen in record if unseen["n"] >= MIN_FORMULAS)
+
+
+def remoteness(
+    record: Sequence[Mapping[str, Any]], indices: Sequence[LatentIndex], embedding: NDArray[np.float32]
+) -> Array:
+    """(n,) share of the left-out formulas that are nearer to the training data: 0 to 1, NaN where it cannot be told.
+
+    Args:
+        record: of the members, by :func:`unseen_distances`.
+        indices: of the members.
+        embedding: (n, M d) latent vectors, one block per member.
+    """
+    usable = [k for k, unseen in enumerate(record) if unseen["n"] >= MIN_FORMULAS]
+    if not usable:
+        return np.full(len(embedding), np.nan)
+    width = embedding.shape[1] // len(indices)
+    shares = np.linspace(0, 1, KEPT)
+    ranks = [
+        np.interp(indices[k].distance(embedding[:, k * width : (k + 1) * width]), record[k]["quantiles"], shares)
+        for k in usable
+    ]
+    return np.asarray(np.mean(ranks, axis=0), dtype=np.float64)
+
+
+def drift(remote: Array, groups: Sequence[str], n_calibrated: int) -> Drift:
     """Compare a pool with the formulas left out in training.
 
     Args:
-        record: by member, of :func:`unseen_distances`.
-        indices: of the members, as many as the record has.
-        embedding: (n, M d) latent vectors of the pool, one block per member.
+        remote: (n,) of :func:`remoteness`.
         groups: (n) formulas of the pool.
+        n_calibrated: formulas behind the ranks (:func:`calibrated`).
     """
     n = len(set(groups))
-    usable = [k for k, unseen in enumerate(record) if unseen["n"] >= MIN_FORMULAS]
-    if n < MIN_FORMULAS or not usable:
+    if n < MIN_FORMULAS or n_calibrated == 0 or np.isnan(remote).any():
         return Drift(math.nan, 1.0, False, n)
-    width = embedding.shape[1] // len(indices)
-    ranks = []
-    for k in usable:
-        distance = per_group(indices[k].distance(embedding[:, k * width : (k + 1) * width]), groups)
-        ranks.append(np.interp(distance, record[k]["quantiles"], np.linspace(0, 1, KEPT)))
-    shift = float(np.mean(ranks))
-    calibrated = sum(int(record[k]["n"]) for k in usable)  # folds do not overlap: they count together
-    spread = math.sqrt((1 / n + 1 / calibrated) / 12)
+    shift = float(per_group(remote, groups).mean())
+    spread = math.sqrt((1 / n + 1 / n_calibrated) / 12)
     p_value = 0.5 * math.erfc((shift - 0.5) / spread / math.sqrt(2))
     return Drift(shift, p_value, p_value < FALSE_ALARM_RATE, n)
 

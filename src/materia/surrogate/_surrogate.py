@@ -19,7 +19,7 @@ from materia.surrogate._calibration import Z90, Calibration
 from materia.surrogate._canaries import canary_columns, require_canaries
 from materia.surrogate._compiled import compile_network
 from materia.surrogate._device import resolve_device, threads
-from materia.surrogate._drift import Drift, drift
+from materia.surrogate._drift import Drift, calibrated, drift, remoteness
 from materia.surrogate._files import read_model, write_model
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
@@ -163,15 +163,19 @@ class Surrogate:
             tensors=found,
         )
 
-    def drift(self, predictions: Predictions, groups: Sequence[str]) -> Drift:
+    def remoteness(self, predictions: Predictions) -> NDArray[np.float64]:
+        """(n,) how far each structure of a prediction lies from the training data: the share of the formulas left out
+        in training that lie nearer, about uniform from 0 to 1 for structures of their kind; NaN where none was."""
+        return remoteness(self.card.get("unseen", []), [m.index for m in self.members], predictions.embedding)
+
+    def drift(self, remote: NDArray[np.float64], groups: Sequence[str]) -> Drift:
         """Whether a pool is unlike the formulas that the intervals were calibrated on.
 
         Args:
-            predictions: of this surrogate for the pool.
+            remote: (n,) of :meth:`remoteness`.
             groups: (n) reduced formulas of its structures.
         """
-        indices = [m.index for m in self.members]
-        return drift(self.card.get("unseen", []), indices, predictions.embedding, groups)
+        return drift(remote, groups, calibrated(self.card.get("unseen", [])))
 
     def bounded(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, T) figures (``_layout``) within physical bounds, and within a widened range of the training labels."""
