@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ase.build import bulk
 from espresso_pseudos import copy_chosen, skip_without_espresso, use
 from materia.compute import ComputeSettings, JobManager, Retries, Site, open_backend
 from materia.compute._mpi import Mpi
-from materia.compute.launcher import marked
+from materia.compute.launcher import marked, process_identity
 from materia.compute.testing import drive, open_ledger
 from materia.crystal import Crystal
 from materia.record import Outcome, OutcomeKind
@@ -110,12 +111,27 @@ def test_no_rank_outlives_its_job(tmp_path: Path) -> None:
     settings = on_this_machine()
     manager = JobManager(open_ledger(tmp_path), open_backend(settings), tmp_path, retries=Retries(timeouts=0))
     long = make_job("static", SILICON, ESPRESSO_ROUGH.model_copy(update={"cutoff_ev": 5000.0}), ranks=2)
-    spec = dataclasses.replace(long, resources=dataclasses.replace(long.resources, walltime_s=8))
+    spec = dataclasses.replace(long, resources=dataclasses.replace(long.resources, walltime_s=10))
     manager.ledger.add(spec)
-    outcome = drive(manager)[spec.key]
-    assert outcome.kind is OutcomeKind.TIMEOUT, outcome
-    assert list((tmp_path / outcome.folder).glob("pwscf-*/*")), "pw.x was at work"
-    assert marked(f"MATERIA_ATTEMPT_FOLDER={tmp_path / outcome.folder}") == []
+    seen: set[int] = set()
+    while manager.active:
+        manager.advance()
+        here = marked(f"MATERIA_ATTEMPT_FOLDER={tmp_path / 'jobs' / spec.key / '1'}")
+        seen |= {pid for pid in here if _name(pid) == "pw.x"}
+        time.sleep(0.1)
+    (job,) = manager.ledger.jobs()
+    assert job.outcome is not None
+    assert job.outcome.kind is OutcomeKind.TIMEOUT, job.outcome
+    assert len(seen) > 2, "the one asked for its version, and two ranks"
+    time.sleep(1.0)  # a process that was killed takes a moment to give its memory back
+    assert [pid for pid in seen if process_identity(pid)] == []
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 @pytest.mark.slow

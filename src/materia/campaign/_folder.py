@@ -84,15 +84,15 @@ def check_engine(settings: CampaignSettings) -> None:
         )
 
 
-def check_pseudopotentials(settings: CampaignSettings, pool: Pool) -> None:
-    """Before anything is written: has the engine a pseudopotential for every element of the candidates?
+def pseudopotentials(settings: CampaignSettings, pool: Pool) -> dict[str, str]:
+    """Digest of the engine's pseudopotential for every element of the candidates.
 
     Raises:
-        EngineError: it has not; names the elements.
+        EngineError: it has none for one of them.
     """
     chosen = level(settings.ladder.level)
     elements: set[str] = set().union(*pool.compositions)
-    engine(chosen.engine).pseudopotentials(sorted(elements), chosen)
+    return engine(chosen.engine).pseudopotentials(sorted(elements), chosen)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
     dataset = load_dataset(settings)
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
     if pool is not None:
-        check_pseudopotentials(settings, pool)
+        pseudopotentials(settings, pool)  # what is lacking is told before anything is written
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with DriverLock(folder) as lock:
@@ -158,14 +158,21 @@ def _pin(
             "card": dict(dataset.card),
         },
         "level": {"name": chosen.name, "hash": level_hash(chosen), **chosen.model_dump(mode="json", exclude={"name"})},
+        "pseudopotentials": pseudopotentials(settings, pool),
     }
     if "name" not in meta:
         first = {"name": settings.name, "state": "running", "started": now(), "versions": versions()}
         with database.transaction():
             database.set_meta({**first, **pinned, "file": str(file or "")})
         return
-    for key, label in (("pool_hash", "pool"), ("level", "level of theory"), ("dataset", "training dataset")):
-        old, new = meta[key], pinned[key]
+    kinds = {
+        "pool_hash": "pool",
+        "level": "level of theory",
+        "dataset": "training dataset",
+        "pseudopotentials": "set of pseudopotentials",
+    }
+    for key, label in kinds.items():
+        old, new = meta.get(key, pinned[key]), pinned[key]  # older campaigns do not say their pseudopotentials
         same = old["digest"] == new["digest"] if key == "dataset" else old == new  # type: ignore[index]
         if not same:
             raise CampaignError(

@@ -7,6 +7,7 @@ pw.x is what runs on several ranks; Python stays one process beside it. The user
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,8 +73,8 @@ class EspressoEngine:
         return {element: chosen.digest for element, chosen in _pseudo_folder.choose(elements, level.xc).items()}
 
     def n_electrons(self, crystal: Crystal, level: Level) -> int:
-        chosen = _pseudo_folder.choose(crystal.elements, level.xc)
-        return round(sum(n * chosen[element].upf.valence for element, n in crystal.composition.items()))
+        folder = _pseudo_folder.folder()
+        return round(sum(n * _valence(folder, element, level.xc) for element, n in crystal.composition.items()))
 
     def choices(self, crystal: Crystal, level: Level) -> dict[str, Any]:
         chosen = _pseudo_folder.choose(crystal.elements, level.xc)
@@ -137,6 +138,12 @@ class EspressoEngine:
         from materia.simulation.engines import _pwscf
 
         return {"espresso": _pwscf.program().version} | {name: version(name) for name in ("ase", "numpy", "scipy")}
+
+
+@cache
+def _valence(folder: Path, element: str, xc: str) -> float:
+    """Asked for every candidate of a pool, so the folder is looked through once."""
+    return _pseudo_folder.choose([element], xc)[element].upf.valence
 
 
 def _cutoffs_ry(level: Level, chosen: Collection[Pseudopotential]) -> tuple[float, float]:
