@@ -80,23 +80,34 @@ def predict(
     if json:
         print_json(rows)
     else:
-        from rich.table import Table
-
-        table = Table()
-        names = list(next((row["predictions"] for row in rows if "predictions" in row), {}))
-        for heading in ("file", "formula", *names, "in domain"):
-            table.add_column(heading)
-        for row in rows:
-            if "error" in row:
-                continue
-            values = [_shown(p) for p in row["predictions"].values()]
-            table.add_row(row["file"], row["formula"], *values, "yes" if row["in_domain"] else "no")
-        console().print(table)
+        _print_predictions(rows)
     for row in rows:
         if "error" in row:
             typer.echo(f"error: {row['error']}", err=True)
     if any("error" in row for row in rows):
         raise typer.Exit(1)
+
+
+def _print_predictions(rows: list[dict[str, Any]]) -> None:
+    """A line a structure; with more quantities than fit beside each other, a line a quantity."""
+    from rich.table import Table
+
+    table = Table()
+    good = [row for row in rows if "error" not in row]
+    names = list(good[0]["predictions"]) if good else []
+    wide = len(names) <= 3
+    for heading in ("file", "formula", *(names if wide else ("quantity", "prediction")), "in domain"):
+        table.add_column(heading, overflow="fold")
+    for row in good:
+        domain = "yes" if row["in_domain"] else "no"
+        shown = [_shown(p) for p in row["predictions"].values()]
+        if wide:
+            table.add_row(row["file"], row["formula"], *shown, domain)
+            continue
+        for k, (name, text) in enumerate(zip(names, shown, strict=True)):
+            place = (row["file"], row["formula"]) if k == 0 else ("", "")
+            table.add_row(*place, name, text, domain if k == 0 else "", end_section=k == len(names) - 1)
+    console().print(table)
 
 
 def _shown(p: dict[str, Any]) -> str:
