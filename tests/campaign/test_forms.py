@@ -87,6 +87,7 @@ def test_predict(trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_pat
             assert two[q.name][end] == pytest.approx(factor * one[q.name][end], rel=1e-3), (q.name, end)
     shown = run("predict", tmp_path / "one.json", "--model", trained[0]).stdout.replace("\n", " ")
     assert "%" in shown and "eigenvalues" in shown
+    assert all(q.name in shown for q in ALL)  # five do not fit beside each other
 
 
 def test_screen(trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
     python experiments/benchmarks/dielectric/run.py --data FOLDER [--folds 5] [--members 2] [--epochs 40] [--quick]
 
 FOLDER holds ``petousis_dielectric.jsonl.gz`` (one record a line: id, structure, targets). Cross-validation in which
-no formula is on both sides, from random weights; the settings were fixed before and nothing is chosen on a test
-part. The last line printed is the result as JSON.
+no formula is on both sides, from random weights. The last line printed is the result as JSON.
 """
 
 from __future__ import annotations

@@ -67,9 +67,6 @@ def _mark(finding: Finding) -> str:
     return f"[{colour}]{word:<7}[/{colour}]"
 
 
-_MOST_COLUMNS = 4  # quantities beside each other that a terminal shows
-
-
 def predict(
     files: Annotated[list[Path], typer.Argument(help="CIF, POSCAR, extxyz or JSON files.")],
     model: Annotated[
@@ -86,7 +83,7 @@ def predict(
     if json:
         print_json(rows)
     else:
-        _print_predictions([row for row in rows if "error" not in row])
+        _print_predictions(rows)
     for row in rows:
         if "error" in row:
             typer.echo(f"error: {row['error']}", err=True)
@@ -95,27 +92,24 @@ def predict(
 
 
 def _print_predictions(rows: list[dict[str, Any]]) -> None:
-    """One line a structure where there are few quantities, else a table a structure."""
+    """A line a structure; with more quantities than fit beside each other, a line a quantity."""
     from rich.table import Table
 
-    names = list(rows[0]["predictions"]) if rows else []
-    if len(names) > _MOST_COLUMNS:
-        for row in rows:
-            table = Table(title=f"{row['formula']} ({row['file']})", title_justify="left")
-            table.add_column("quantity")
-            table.add_column("prediction, 90 % interval")
-            for name, p in row["predictions"].items():
-                table.add_row(name, _shown(p))
-            console().print(table)
-            if not row["in_domain"]:
-                console().print("[yellow]out of domain[/yellow]: unlike what the model has learned from")
-        return
     table = Table()
-    for heading in ("file", "formula", *names, "in domain"):
-        table.add_column(heading)
-    for row in rows:
-        values = [_shown(p) for p in row["predictions"].values()]
-        table.add_row(row["file"], row["formula"], *values, "yes" if row["in_domain"] else "no")
+    good = [row for row in rows if "error" not in row]
+    names = list(good[0]["predictions"]) if good else []
+    wide = len(names) <= 3
+    for heading in ("file", "formula", *(names if wide else ("quantity", "prediction")), "in domain"):
+        table.add_column(heading, overflow="fold")
+    for row in good:
+        domain = "yes" if row["in_domain"] else "no"
+        shown = [_shown(p) for p in row["predictions"].values()]
+        if wide:
+            table.add_row(row["file"], row["formula"], *shown, domain)
+            continue
+        for k, (name, text) in enumerate(zip(names, shown, strict=True)):
+            place = (row["file"], row["formula"]) if k == 0 else ("", "")
+            table.add_row(*place, name, text, domain if k == 0 else "", end_section=k == len(names) - 1)
     console().print(table)
 
 

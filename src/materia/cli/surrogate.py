@@ -194,7 +194,7 @@ def _print_trained(trained: Trained) -> None:
         more = {key: text for key, text in _MORE.items() if any(key in said for said in found.values())}
         table = Table(title=title)
         for heading in ("target", "unit", *columns.values(), *more.values(), "n"):
-            table.add_column(heading, justify="left" if heading in ("target", "unit") else "right")
+            table.add_column(heading, justify="left" if heading in ("target", "unit") else "right", overflow="fold")
         for name, said in found.items():
             shown = [f"{said[k]:.4g}" if said.get(k) is not None else "" for k in (*columns, *more)]
             table.add_row(name, said["unit"], *shown, str(said["n"]))
