@@ -46,7 +46,7 @@ class PoolPredictions:
         embedding: (n, d), or None.
         labelled: the structures it was trained on, for saying which of them are near a candidate; None for models
             of older versions.
-        metrics: out-of-fold figures of the model, flat (``gap_pbe_mae``).
+        metrics: out-of-fold figures of the model, flat (``gap_pbe_mae``), and ``pool_shift`` and ``pool_alarm``.
         n_labelled: structures it was trained on.
     """
 
@@ -79,10 +79,20 @@ def predict_pool(campaign: Campaign, round_number: int, *, progress: bool = Fals
         _train(campaign, round_number, folder, progress=progress)
     card: dict[str, Any] = json.loads((folder / "card.json").read_text())
     metrics = {f"{name}_{key}": v for name, found in card["validation"].items() for key, v in found.items()}
+    metrics |= _drift(folder)
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         columns = {name: (arrays["mean"][:, j], arrays["std"][:, j]) for j, name in enumerate(card["targets"])}
         labelled = _labelled(folder, arrays["labelled"]) if "labelled" in arrays else None
         return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]), labelled)
+
+
+def _drift(folder: Path) -> dict[str, float]:
+    """What the model says of the pool as a whole; nothing where it cannot tell or is of an older version."""
+    path = folder / "drift.json"
+    moved = json.loads(path.read_text()) if path.is_file() else {}
+    if moved.get("shift") is None:
+        return {}
+    return {"pool_shift": moved["shift"], "pool_alarm": float(moved["alarm"])}
 
 
 def _labelled(folder: Path, embedding: NDArray[np.float32]) -> Labelled:
@@ -119,6 +129,8 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
     )
     crystals = [campaign.pool.crystal(i) for i in range(len(campaign.pool))]
     found = model.predict(crystals, progress=progress)
+    moved = model.drift(model.remoteness(found), [crystal.formula for crystal in crystals])
+    (aside / "drift.json").write_text(json.dumps(moved.to_json()))
     known = model.predict([example.crystal for example in examples], progress=progress)
     np.savez(
         aside / "predictions.npz",

@@ -44,8 +44,11 @@ def symbol(number: int) -> str:
 def electronegativity(name: str) -> float:
     """Pauling electronegativity (pymatgen's table); elements without a value sort last."""
     import math
+    import warnings
 
     from pymatgen.core import Element
 
-    value = float(Element(name).X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it warns of noble gases, which are expected here
+        value = float(Element(name).X)
     return 9.0 if math.isnan(value) else value
