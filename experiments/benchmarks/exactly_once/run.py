@@ -115,17 +115,24 @@ def cluster(*arguments: str) -> None:
 
 
 class Chaos(threading.Thread):
-    """Kills the controller and nodes, one after the other, and brings them back."""
+    """Kills the controller and nodes, one after the other, and brings them back, once the first job runs.
 
-    def __init__(self, seed: int, controller: int, nodes: int, pause_s: tuple[float, float]) -> None:
+    Before that the drivers die one after the other at the lines of their first submission, and no node has anything to
+    lose.
+    """
+
+    def __init__(self, root: Path, seed: int, controller: int, nodes: int, pause_s: tuple[float, float]) -> None:
         super().__init__(daemon=True)
-        self.pause_s = pause_s
+        self.root, self.pause_s = root, pause_s
         self.draw, self.done = random.Random(seed), Counter[str]()
         self.plan = ["controller"] * controller + ["node"] * nodes
         self.draw.shuffle(self.plan)
         self.stop = threading.Event()
 
     def run(self) -> None:
+        while not any(self.root.glob("jobs/*/*/claim.json")):
+            if self.stop.wait(0.2):
+                return
         for what in self.plan:
             if self.stop.wait(self.draw.uniform(*self.pause_s)):
                 return
@@ -223,6 +230,12 @@ def by_result(root: Path) -> Counter[str]:
     return Counter(path.parents[1].name for path in root.glob("jobs/*/*/result.json"))
 
 
+def attempts_ended(root: Path) -> dict[str, int]:
+    """How many attempts ended in which way; ``node_failure`` are those that a node or the controller took along."""
+    with sqlite3.connect(root / "campaign.sqlite") as connection:
+        return dict(connection.execute("SELECT ended, COUNT(*) FROM attempts WHERE ended IS NOT NULL GROUP BY ended"))
+
+
 def same(one: Any, other: Any) -> bool:
     """Equal, numbers of a calculation within the tolerance."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -254,6 +267,7 @@ def main() -> None:
     specs = jobs(root, given.jobs, given.gpaw, given.seed, longest_s)
     prepare(root, specs)
     chaos = Chaos(
+        root,
         given.seed,
         controller=1 if given.quick else 6,
         nodes=1 if given.quick else 10,
@@ -288,6 +302,7 @@ def main() -> None:
         "lines_not_reached": missed,
         "controller_kills": chaos.done["controller"],
         "node_kills": chaos.done["node"],
+        "attempts_ended": attempts_ended(root),
         "replies": {k.removeprefix("sbatch_"): v for k, v in deaths.items() if k.startswith("sbatch_")},
         "lost": sum(accounted[key] == 0 and results[key] == 0 for key in expected),
         "twice": sum(count > 1 for key, count in accounted.items()),

@@ -130,9 +130,7 @@ def status_of(record: Record) -> Status:
             return Status(phase)
     for prefix, kind in _ENDINGS.items():
         if record.state.startswith(prefix):
-            reason = (
-                "_".join(record.state.lower().split()) if record.state == NO_NAME else record.state.split()[0].lower()
-            )
+            reason = (record.state.replace(" ", "_") if prefix == NO_NAME else record.state.split()[0]).lower()
             message = f"Slurm says {record.state} (job {record.job}_{record.slot}, {record.detail})"
             return Status(Phase.ENDED, kind, reason, message, patient=prefix == "COMPLETED")
     return Status(Phase.UNKNOWN)
