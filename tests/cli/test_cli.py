@@ -14,7 +14,7 @@ from materia.crystal import Crystal, write_structure
 
 VERBS = (
     "run", "submit", "step", "status", "report", "pin", "veto", "approve", "trace",
-    "doctor", "train", "predict", "screen", "plan", "replay", "init", "data",
+    "doctor", "train", "tune", "predict", "screen", "plan", "replay", "init", "data",
 )  # fmt: skip
 
 

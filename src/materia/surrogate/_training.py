@@ -71,10 +71,9 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         labels = torch.from_numpy(task.labels)
         lower = torch.tensor([-math.inf if b is None else b for b in task.lower], dtype=torch.float64)
         draw = torch.Generator().manual_seed(7 * task.seed + 1)
-        bag = torch.poisson(
-            torch.ones(len(labels), len(network.layout), settings.architecture()["replicas"], dtype=torch.float64),
-            generator=draw,
-        )
+        bag = torch.ones(len(labels), len(network.layout), settings.architecture()["replicas"], dtype=torch.float64)
+        if bag.shape[-1] > 1:  # a single replica has none to differ from, and would only learn from fewer labels
+            bag = torch.poisson(bag, generator=draw)
         for name, value in {
             "labels": (labels - centre) / scale,
             "lower": (lower - centre) / scale,
