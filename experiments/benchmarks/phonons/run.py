@@ -33,11 +33,11 @@ from materia.surrogate import Example, SurrogateSettings, train
 PEAK = declare("phonon_peak", unit="1/cm", lower=0.0, title="Last phonon DOS peak")
 COLUMN = "last_phdos_peak_cm-1"
 SETTINGS = SurrogateSettings(
-    channels=48,
-    layers=3,
-    members=5,
-    folds=25,
-    epochs=60,
+    channels=32,
+    layers=2,
+    members=8,
+    folds=32,
+    epochs=80,
     batch_size=32,
     learning_rate=4e-3,
     ema=0.995,
