@@ -89,17 +89,18 @@ def main() -> None:
             print(name, {k: round(v, 1) for k, v in peers[name].items()}, flush=True)
         for name, crystals in pools.items():  # again, after the peers: the better of two moments, as for them
             rates[name] = max(rates[name], ours(model, crystals, repeats), key=lambda r: r["all"])
-    result: dict[str, Any] = {
-        "structures_per_s": {name: round(r["all"], 1) for name, r in rates.items()},
-        "graphs_per_s": {name: round(r["graphs"], 1) for name, r in rates.items()},
+    sets: dict[str, dict[str, float]] = {
+        name: {"structures_per_s": round(r["all"], 1), "graphs_per_s": round(r["graphs"], 1)}
+        for name, r in rates.items()
     }
+    for name in SETS if peers else ():
+        fastest = max(found[name] for found in peers.values())
+        sets[name]["ratio_fastest_peer"] = round(rates[name]["all"] / fastest, 2)
+        sets[name]["ratio_alignn"] = round(rates[name]["all"] / peers["alignn"][name], 2)
+    result: dict[str, Any] = {key: min(found[key] for found in sets.values()) for key in sets[SETS[0]]}  # the worse set
+    result["sets"] = sets
     if peers:
-        fastest = {name: max(p[name] for p in peers.values()) for name in SETS}
-        result |= {
-            "ratio_fastest_peer": {name: round(rates[name]["all"] / fastest[name], 2) for name in SETS},
-            "ratio_alignn": {name: round(rates[name]["all"] / peers["alignn"][name], 2) for name in SETS},
-            "peers": {p: {name: round(v, 1) for name, v in found.items()} for p, found in peers.items()},
-        }
+        result["peers"] = {p: {name: round(v, 1) for name, v in found.items()} for p, found in peers.items()}
     architecture = model.card["architecture"]
     result |= {
         "model": {
