@@ -18,9 +18,9 @@ import yaml
 import materia
 from labelled_file import QUANTITY, compounds, write_labelled
 from materia.campaign import make_settings, tune
-from materia.campaign._tune import STUDY, open_study, read_trials
 from materia.campaign._tune_folds import relative_error
 from materia.campaign._tune_space import Between, OneOf, default_space, read_dimension
+from materia.campaign._tune_study import STUDY, open_study, read_trials
 from materia.errors import ConfigError
 from materia.quantities import GAP_PBE, IS_METAL, SHEAR_MODULUS, Form
 from materia.surrogate import Example, Predictions, SurrogateSettings

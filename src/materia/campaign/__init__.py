@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from materia.campaign._train import Trained, leads_here, train
     from materia.campaign._train_job import SiteJob
     from materia.campaign._train_site import SubmittedTraining, train_on_site
-    from materia.campaign._tune import Trial, Tuned, tune
+    from materia.campaign._tune import Tuned, tune
+    from materia.campaign._tune_study import Trial
     from materia.compute import Finding
 
 _HOME = {
@@ -38,7 +39,7 @@ _HOME = {
     "Submitted": "_submit",
     "SubmittedTraining": "_train_site",
     "Trained": "_train",
-    "Trial": "_tune",
+    "Trial": "_tune_study",
     "Tuned": "_tune",
     "approve": "_decide",
     "build_dataset": "_dataset",

@@ -11,7 +11,7 @@ from materia.campaign._request import TrainingRequest
 from materia.tracking import RunSpec
 
 if TYPE_CHECKING:
-    from materia.campaign._tune import Trial
+    from materia.campaign._tune_study import Trial
 
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "running": "RUNNING"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def main(arguments: list[str]) -> int:
     """0 when there are enough trials; 1 with a message for people when there cannot be."""
-    from materia.campaign._tune import work
+    from materia.campaign._tune_study import work
     from materia.errors import MateriaError
 
     try:
