@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def test_every_packaged_file_is_found_from_the_installed_package(environment: Pa
     assert answer.returncode == 0, answer.stderr
     for line in answer.stdout.split():
         assert Path(line).is_relative_to(environment.parent), line
+
+
+def test_properties_are_predicted_right_after_installation(environment: Path, tmp_path: Path) -> None:
+    lattice = "0.0 2.82 2.82\n2.82 0.0 2.82\n2.82 2.82 0.0\n"
+    (tmp_path / "POSCAR").write_text(f"NaCl\n1.0\n{lattice}Na Cl\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n")
+    answer = run(environment, tmp_path, "materia", "predict", "POSCAR", "--json")
+    assert answer.returncode == 0, answer.stderr
+    (row,) = json.loads(answer.stdout)
+    assert row["formula"] == "NaCl"
+    assert 3.0 < row["predictions"]["gap_pbe_mp"]["mean"] < 7.0
+    assert row["predictions"]["is_metal"]["probability"] < 0.1
 
 
 def test_a_shipped_example_runs_to_its_report(environment: Path, tmp_path: Path) -> None:
