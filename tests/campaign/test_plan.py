@@ -61,6 +61,7 @@ def test_real_labels_pass(tmp_path: Path) -> None:
         assert cost["co2e_kg"] == pytest.approx(cost["kwh"] * 0.3)
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_refused_unless_somebody_says_why(tmp_path: Path, shuffled: Path) -> None:
     file, folder = write(tmp_path / "c.yaml", data=str(shuffled)), tmp_path / "out"
     arguments = ["plan", str(file), "--folder", str(folder), "--seeds", "6", "--jobs", "1", "--json"]

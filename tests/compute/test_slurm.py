@@ -316,6 +316,7 @@ def test_preempted(manager_for: Callable[..., JobManager], tmp_path: Path) -> No
     assert runs(tmp_path, "end") == {"a": 1}
 
 
+@pytest.mark.slow
 def test_requeued_while_the_old_process_lives(manager_for: Callable[..., JobManager], tmp_path: Path) -> None:
     """Slurm loses sight of a node and requeues: the copy leaves at once, the process that lives is waited for."""
     manager = manager_for(options=["--requeue"])

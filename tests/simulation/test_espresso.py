@@ -101,6 +101,7 @@ def test_jobs_relax_silicon_and_find_its_gap(tmp_path: Path) -> None:
     assert not [name for name in kept if name.startswith("pwscf-")], "densities are not left behind"
 
 
+@pytest.mark.slow
 def test_forces_and_stress_are_the_energy_s_slopes(tmp_path: Path) -> None:
     """Of the free energy, by central differences; a sign, a unit or the order of the components would show."""
     shifts = np.array([[0, 0, 0], [0.01, 0.02, 0]])
@@ -161,6 +162,7 @@ def test_a_molecule_has_the_spin_it_was_given(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ how it fails
 
 
+@pytest.mark.slow
 def test_no_convergence_and_its_remedy(tmp_path: Path) -> None:
     told = failure(SILICON, tmp_path, electron_maxstep=2)
     assert (told.reason, told.reason.retryable) == (Reason.NOT_CONVERGED, False)

@@ -22,7 +22,7 @@ from materia.record import Outcome, OutcomeKind
 from materia.simulation import ESPRESSO_ROUGH, make_job
 from materia.simulation.engines.espresso import EspressoEngine
 
-pytestmark = pytest.mark.espresso
+pytestmark = [pytest.mark.espresso, pytest.mark.slow]
 skip_without_espresso()
 if shutil.which("mpirun") is None:
     pytest.skip("there is no mpirun", allow_module_level=True)
@@ -134,7 +134,6 @@ def _name(pid: int) -> str:
         return ""
 
 
-@pytest.mark.slow
 @pytest.mark.slurm
 def test_two_ranks_in_a_slurm_job_find_what_one_finds(slurm_site: Site, tmp_path: Path) -> None:
     one = computed(tmp_path / "one", through_slurm(), "relax", 1)
@@ -145,7 +144,6 @@ def test_two_ranks_in_a_slurm_job_find_what_one_finds(slurm_site: Site, tmp_path
     assert used["max_rss_mb"] > 1.3 * one.provenance["compute"]["max_rss_mb"], "every rank is counted"
 
 
-@pytest.mark.slow
 @pytest.mark.slurm
 def test_a_launcher_of_another_mpi_is_said_to_be_that(slurm_site: Site, tmp_path: Path) -> None:
     """Open MPI under srun's pmi2: each rank would abort, or compute alone."""
