@@ -35,6 +35,7 @@ def test_the_picks_inside_their_interval_are_counted_by_round(record: CampaignRe
         row(1, (1.0, 0.5), 0.2),  # 1.6 below: inside
         row(1, (1.0, 0.1), 5.0, status="failed"),
         {**row(1, (1.0, 0.1), 1.0), "values": {}},
+        row(1, (0.3, 0.0), 0.3),  # a table's value, not a prediction
     ]
     (found,) = picks_coverage(replace(record, ranking=rows))
     assert found["rounds"] == [(0, 1, 2), (1, 1, 1)]

@@ -23,7 +23,7 @@ def picks_coverage(record: CampaignRecord) -> list[dict[str, Any]]:
             continue
         for quantity, belief in row["predictions"].items():
             value, std = row["values"].get(quantity), belief.get("std")
-            if value is not None and std is not None and "mean" in belief:
+            if value is not None and std and "mean" in belief:  # what a table says has no spread
                 inside = abs(value - belief["mean"]) <= _Z90 * std
                 found.setdefault(quantity, {}).setdefault(int(row["round"]), []).append(inside)
     return [
