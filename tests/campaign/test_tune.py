@@ -24,6 +24,7 @@ from materia.campaign._tune_study import STUDY, open_study, read_trials
 from materia.errors import ConfigError
 from materia.quantities import GAP_PBE, IS_METAL, SHEAR_MODULUS, Form
 from materia.surrogate import Example, Predictions, SurrogateSettings
+from materia.tracking import TrackingSettings
 from surrogate_factory import rocksalt
 
 SEARCH = ("learning_rate=0.0001:0.01:log", "batch_size=4,8")
@@ -117,6 +118,15 @@ def test_a_search_ends_with_the_best_settings_and_its_runs(tmp_path: Path, data:
     assert more.trials[:3] == found.trials
     with pytest.raises(ConfigError, match="another search"):
         search(tmp_path / "study", data, folds=3)
+
+
+def test_a_tracking_server_that_is_away_does_not_stop_the_search(tmp_path: Path, data: Path) -> None:
+    away = TrackingSettings(uri=f"sqlite:///{tmp_path / 'no/such/folder/mlflow.db'}")
+    (tmp_path / "no").write_text("a file where a folder should be")
+    found = search(tmp_path / "study", data, trials=1, tracking=away)
+    assert found.best
+    assert found.tracking is None
+    assert "not tracked" in found.untracked
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 from materia import files
 from materia.campaign._request import TrainingRequest, make_request, read_request, write_request
 from materia.compute import DriverLock
-from materia.crystal import Crystal
 from materia.data import LabelledRows, Quarantined, read_labelled
 from materia.errors import CampaignLockedError, ConfigError, DatasetError, ModelError
 from materia.quantities import Form, Kind, Quantity, declare
@@ -250,10 +249,10 @@ def work(folder: Path, *, progress: bool = False) -> None:
 
 
 def _train(folder: Path, request: TrainingRequest, *, leads: bool, progress: bool) -> None:
-    from materia.surrogate import Example, unsupported
+    from materia.surrogate import Example
     from materia.surrogate import train as train_surrogate
 
-    found = _usable(read_labelled(request.data, request.targets, request.forms), unsupported)
+    found = usable_rows(request)
     if len(found.rows) < MIN_EXAMPLES:
         raise _too_few(found, request)
     if leads:
@@ -279,8 +278,15 @@ def _train(folder: Path, request: TrainingRequest, *, leads: bool, progress: boo
     )
 
 
-def _usable(found: LabelledRows, unsupported: Callable[[Crystal], str]) -> LabelledRows:
-    """The rows a network can take; the others join the quarantine."""
+def usable_rows(request: TrainingRequest) -> LabelledRows:
+    """The rows of the data that a network can take; the others join the quarantine.
+
+    Raises:
+        DatasetError: the data cannot be read.
+    """
+    from materia.surrogate import unsupported
+
+    found = read_labelled(request.data, request.targets, request.forms)
     reasons = [(row, unsupported(row.crystal)) for row in found.rows]
     more = tuple(Quarantined(row.place, reason, row.id) for row, reason in reasons if reason)
     rows = tuple(row for row, reason in reasons if not reason)

@@ -14,13 +14,15 @@ import yaml
 
 from materia import files
 from materia.campaign._tune_request import TuneRequest, settle
+from materia.campaign._tune_runs import study_runs
 from materia.campaign._tune_study import Trial, read_trials, work
 from materia.errors import ConfigError
 from materia.quantities import Quantity
 from materia.surrogate import SurrogateSettings
+from materia.tracking import TrackingError, TrackingSettings, project
 
 if TYPE_CHECKING:
-    from materia.tracking import TrackingResult, TrackingSettings
+    from materia.tracking import TrackingResult
 
 BEST = "best.yaml"
 
@@ -36,6 +38,7 @@ class Tuned:
         default_score: that of the settings searched from.
         trials: all of them.
         tracking: where it is kept in MLflow.
+        untracked: why it is not, or "".
     """
 
     folder: Path
@@ -44,6 +47,7 @@ class Tuned:
     default_score: float | None
     trials: tuple[Trial, ...]
     tracking: TrackingResult | None = None
+    untracked: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -53,6 +57,7 @@ class Tuned:
             "default_score": self.default_score,
             "trials": [trial.to_json() for trial in self.trials],
             "mlflow_run": self.tracking.run_id if self.tracking else None,
+            "untracked": self.untracked,
         }
 
 
@@ -91,35 +96,39 @@ def tune(
         report: called with the trials so far and how many there will be.
 
     Raises:
-        ConfigError: something that does not fit, or ``out`` holds another search.
-        DatasetError: the data cannot be read, or too little of them can be used.
-        ModelError: no trial succeeded.
+        ConfigError: something that does not fit, ``out`` holds another search, or no trial succeeded.
+        DatasetError: the data are not there.
     """
     folder = Path(out).absolute()
     request = settle(folder, data, targets, quantities, start, settings, search, trials, folds, seed)
     found: TrackingResult | None = None
+    untracked = ""
 
-    def told(final: bool = False) -> None:
-        nonlocal found
+    def told() -> None:
+        nonlocal found, untracked
         so_far = read_trials(folder)
         if report is not None:
             report(so_far, request.trials)
-        found = _track(folder, request, so_far, tracking) if final or so_far else None
+        try:
+            found, untracked = _track(folder, request, so_far, tracking), ""
+        except TrackingError as error:  # a server that is away must not stop the search: the next trial writes all
+            found, untracked = None, f"not tracked: {error.what}"
 
     if jobs == 1:
         work(folder, told=told)
     else:
         _share(folder, jobs, told)
-    told(final=True)
-    done = [t for t in read_trials(folder) if t.state == "complete" and t.score is not None]
+    told()
+    trials_done = read_trials(folder)
+    done = [t for t in trials_done if t.state == "complete" and t.score is not None]
     if not done:
-        messages = {t.message for t in read_trials(folder) if t.message}
+        messages = {t.message for t in trials_done if t.message}
         raise ConfigError(f"no trial succeeded: {'; '.join(sorted(messages)) or 'none finished'}", where=folder)
     best = min(done, key=lambda t: (t.score, t.number))
     text = f"# {best.score:.5f} of the training median's error, trial {best.number} of {request.trials}\n"
     files.write_whole(folder / BEST, text + yaml.safe_dump(dict(best.settings), sort_keys=True))
     default = next((t.score for t in done if t.number == 0), None)
-    return Tuned(folder, best.settings, float(best.score or 0.0), default, tuple(read_trials(folder)), found)
+    return Tuned(folder, best.settings, float(best.score or 0.0), default, tuple(trials_done), found, untracked)
 
 
 def _share(folder: Path, jobs: int, told: Callable[[], None]) -> None:
@@ -143,8 +152,5 @@ def _share(folder: Path, jobs: int, told: Callable[[], None]) -> None:
 def _track(
     folder: Path, request: TuneRequest, trials: Sequence[Trial], settings: TrackingSettings | None
 ) -> TrackingResult:
-    from materia.campaign._tune_runs import study_runs
-    from materia.tracking import TrackingSettings, project
-
     parent, children = study_runs(folder, request.training, request.trials, trials)
     return project(parent, children, folder, settings or TrackingSettings(), "tune")

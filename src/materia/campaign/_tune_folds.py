@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from materia import files
 from materia.campaign._request import TrainingRequest
-from materia.data import read_labelled
+from materia.campaign._train import usable_rows
 from materia.errors import DatasetError
 from materia.quantities import Form
-from materia.surrogate import Example, Predictions, SurrogateSettings, grouped_folds, train, unsupported
+from materia.surrogate import Example, Predictions, SurrogateSettings, grouped_folds, train
 
 Array = NDArray[np.float64]
 
@@ -29,8 +29,7 @@ def fold_scores(request: TrainingRequest, settings: SurrogateSettings, folds: in
         DatasetError: the data cannot be read, or a fold has no label.
         ModelError: training diverged.
     """
-    rows = read_labelled(request.data, request.targets, request.forms).rows
-    examples = [Example(r.crystal, r.values, r.crystal.formula) for r in rows if not unsupported(r.crystal)]
+    examples = [Example(r.crystal, r.values, r.crystal.formula) for r in usable_rows(request).rows]
     home = grouped_folds([e.group for e in examples], folds, request.seed)
     for k in range(folds):
         note = place / f"fold_{k}.json"

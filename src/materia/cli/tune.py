@@ -111,5 +111,7 @@ def _print(tuned: Tuned) -> None:
         "the best of many trials looks better on these folds than it is: check it on formulas left out of all this"
     )
     out.print(f"settings: {tuned.folder / 'best.yaml'}", soft_wrap=True)
+    if tuned.untracked:
+        out.print(tuned.untracked, markup=False)
     if tuned.tracking is not None and tuned.tracking.command:
         out.print(f"MLflow: {tuned.tracking.command}", soft_wrap=True, markup=False)
