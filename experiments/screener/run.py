@@ -1,6 +1,6 @@
 """Train the weights that `materia predict` uses by itself, on published data and the project's own dataset.
 
-    python experiments/screener/run.py --data FOLDER [--out data/weights/screener] [--members 3] [--epochs 30]
+    python experiments/screener/run.py --data FOLDER [--out data/weights/screener] [--members 2] [--epochs 25]
 
 FOLDER holds the published sets of SOURCES (gzip JSON lines, one record a line: id, structure, targets). A run that was
 cut off goes on from its checkpoints.
@@ -60,8 +60,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "data/weights/screener")
-    parser.add_argument("--members", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--members", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--max-atoms", type=int, default=24)
     parser.add_argument("--channels", type=int, default=48)
     parser.add_argument("--layers", type=int, default=2)

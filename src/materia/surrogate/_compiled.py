@@ -12,7 +12,7 @@ from materia.errors import ConfigError
 from materia.surrogate._network import Network
 
 
-def compile_network(network: Network, device: torch.device) -> Network:
+def compile_network(network: Network, device: torch.device) -> None:
     """Compile in place, once for all sizes of batches; the weights keep their names.
 
     What was compiled is kept in ``~/.cache/materia/compiled`` (``TORCHINDUCTOR_CACHE_DIR`` names another place), so
@@ -24,10 +24,8 @@ def compile_network(network: Network, device: torch.device) -> Network:
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))):
         raise ConfigError(
             "compiling the network needs a C++ compiler, and there is none on PATH",
-            where="surrogate.compile",
             remedy="install g++, or do without compiling",
         )
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(home) / "materia" / "compiled"))
     network.compile(dynamic=True)
-    return network
