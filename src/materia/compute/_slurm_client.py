@@ -13,6 +13,7 @@ from materia.compute import _slurm_text
 from materia.compute._site import Site
 from materia.errors import SchedulerError
 
+_SACCT: Final = ("-n", "-X", "-P", "-D", "-o", _slurm_text.SACCT_FORMAT)
 _BATCH: Final = 200  # ids on one command line
 _OF_SLURM: Final = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SRUN_")
 _DEVICES: Final = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
@@ -49,22 +50,19 @@ class SlurmClient:
         options = ("-h", "-a", "-r", "-u", str(os.getuid()), "-t", "all", "-o", _slurm_text.SQUEUE_FORMAT)
         return _slurm_text.parse_squeue(self._ask("squeue", *options, *_named(tokens)))
 
-    def accounting(self, tokens: Sequence[str], since: float, jobs: Sequence[str] = ()) -> Iterable[_slurm_text.Record]:
-        """Array members of these names in accounting, from a day before ``since`` (seconds since 1970) on.
-
-        Members cancelled before they could start have no time in accounting, so no span of time holds them: they are
-        found by the ids of their ``jobs`` only. An id may be another's by now: the name counts.
-        """
+    def accounting(self, tokens: Sequence[str], since: float) -> Iterable[_slurm_text.Record]:
+        """Array members of these names in accounting, from a day before ``since`` (seconds since 1970) on."""
         if not tokens or not self.site.accounting:
             return []
         day_before = datetime.datetime.fromtimestamp(since - 86400).strftime("%Y-%m-%dT%H:%M:%S")
-        options = ("-n", "-X", "-P", "-D", "-o", _slurm_text.SACCT_FORMAT)
-        records = list(_slurm_text.parse_sacct(self._ask("sacct", *options, "-S", day_before, *_named(tokens))))
-        ours = set(tokens)
-        for start in range(0, len(jobs), _BATCH):
-            answer = self._ask("sacct", *options, "-j", ",".join(jobs[start : start + _BATCH]))
-            records += [record for record in _slurm_text.parse_sacct(answer) if record.token in ours]
-        return records
+        return _slurm_text.parse_sacct(self._ask("sacct", *_SACCT, "-S", day_before, *_named(tokens)))
+
+    def accounting_of(self, jobs: Sequence[str]) -> Iterable[_slurm_text.Record]:
+        """All that accounting has of these job ids, whenever: other jobs of the same number too, so the name counts.
+
+        Members cancelled before they could start have no time there: no span of time holds them, only their id does.
+        """
+        return _slurm_text.parse_sacct(self._ask("sacct", *_SACCT, "-j", ",".join(jobs)))
 
     def scancel(self, token: str, jobs: Sequence[str]) -> None:
         """End these jobs or array members of that name; one whose id has become another's is left alone."""

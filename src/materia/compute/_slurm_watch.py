@@ -21,10 +21,9 @@ _Seen = Mapping[tuple[str, int], Status]
 
 
 class SlurmWatch:
-    """Answers about tickets, with one question to Slurm per poll, whatever the number of jobs.
+    """Answers about tickets, with at most one question to Slurm per poll, whatever the number of jobs.
 
-    The question is to the queue; the next poll's is to accounting where the queue has forgotten someone (asked twice:
-    by name, and by id for those who never started).
+    The question is to the queue; the next poll's is to accounting where the queue has forgotten someone.
     """
 
     def __init__(self, client: SlurmClient) -> None:
@@ -61,9 +60,12 @@ class SlurmWatch:
         self._forgotten = set()
         try:
             if forgotten:
-                tokens = sorted({ticket.token for ticket in forgotten})
-                jobs = sorted({ticket.handle for ticket in forgotten})
-                records = self.client.accounting(tokens, min(ticket.since for ticket in forgotten), jobs)
+                handles = {ticket.handle for ticket in forgotten}
+                if all(handles):
+                    records = self.client.accounting_of(sorted(handles))
+                else:  # of one no id is known yet
+                    tokens = sorted({ticket.token for ticket in forgotten})
+                    records = self.client.accounting(tokens, min(ticket.since for ticket in forgotten))
                 accounted = _seen_in(records, forgotten).items()
                 # What the queue has forgotten is not under way: the controller lost it, and accounting was not told.
                 seen = {place: status for place, status in accounted if status.phase is Phase.ENDED} | self._queue
