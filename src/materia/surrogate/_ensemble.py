@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,28 +10,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from materia._version import __version__
 from materia.errors import ConfigError
 from materia.quantities import Form, Quantity, quantity, quantity_record
-from materia.surrogate._calibration import Calibration
+from materia.surrogate._assemble import assemble
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._distributed import World, joined
-from materia.surrogate._drift import unseen_distances
 from materia.surrogate._example import Example, data_digest, target_matrix
-from materia.surrogate._folds import grouped_folds
+from materia.surrogate._folds import grouped_folds, unseen_by
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
-from materia.surrogate._layout import Layout, from_figure
-from materia.surrogate._probability import ProbabilityCalibration
+from materia.surrogate._layout import Layout
 from materia.surrogate._progress import bar
 from materia.surrogate._settings import SurrogateSettings
-from materia.surrogate._start import adopt_architecture, fresh_network, origin_head, pretrained_folder, warm_network
-from materia.surrogate._surrogate import Member, Surrogate, features_of
+from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
+from materia.surrogate._surrogate import Member, Surrogate
 from materia.surrogate._training import MemberTask, MetricLogger, train_member
-from materia.surrogate._validation import validate
 from materia.surrogate._workplace import Workplace
-
-_DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
 
 
 def train(
@@ -138,7 +130,8 @@ def _train(
             for k in range(settings.members)
         )
     if world.leads:
-        _assemble(members, examples, labels, folds, quantities, settings, source, {**about, **identity}).save(folder)
+        made = assemble(members, examples, labels, folds, quantities, settings, source, {**about, **identity})
+        made.save(folder)
     work.close()
 
 
@@ -158,10 +151,8 @@ def _train_one(
     """Train member k, or take it from the workplace where it is done already."""
     names = tuple(q.name for q in quantities)
     own = 1000 * seed + k
-    labelled = ~np.isnan(labels).all(axis=1)
-    rows = np.flatnonzero((folds != k) & labelled)
-    if len(rows) == 0:  # a single group: there is nothing to leave out
-        rows = np.flatnonzero(labelled)
+    labelled = np.asarray(~np.isnan(labels).all(axis=1))
+    rows = np.flatnonzero(labelled & ~unseen_by(k, folds, labelled, settings.members))
     watch = np.zeros(0, dtype=np.int64)
     if settings.patience is not None:
         groups = np.unique(rows, return_index=False)
@@ -199,91 +190,6 @@ def _train_one(
         work.finish(k, network)
     _, _, latents = Member(network, _NO_INDEX).evaluate(store, resolve_device(settings.device))
     return Member(network, LatentIndex.of(latents[rows]))
-
-
-def _assemble(
-    members: tuple[Member, ...],
-    examples: Sequence[Example],
-    labels: NDArray[np.float64],
-    folds: NDArray[np.int64],
-    quantities: tuple[Quantity, ...],
-    settings: SurrogateSettings,
-    source: Surrogate | None,
-    identity: dict[str, Any],
-) -> Surrogate:
-    """Calibrate on out-of-fold predictions and write the card."""
-    names = tuple(q.name for q in quantities)
-    store = GraphStore.build([e.crystal for e in examples], settings.architecture()["cutoff"])
-    layout = members[0].network.layout
-    n, shape = len(labels), labels.shape
-    columns, spread, distance = np.full(shape, np.nan), np.full(shape, np.nan), np.full(n, np.nan)
-    device = resolve_device(settings.device)
-    unseen = [unseen_distances([], [])] * len(members)
-    with threads(settings.threads):
-        for k, member in enumerate(members):
-            out = folds == k
-            if out.all() or not out.any():  # saw everything: has nothing out of fold
-                continue
-            m, s, latents = member.evaluate(store, device)
-            columns[out], spread[out] = m[out], s[out]
-            distance[out] = member.index.distance(latents[out])
-            unseen[k] = unseen_distances(distance[out], [e.group for e, o in zip(examples, out, strict=True) if o])
-    seen = ~np.isnan(distance)
-    figures, known = np.full((n, len(layout)), np.nan), ~np.isnan(labels[:, layout.first])
-    figures[seen] = layout.figures(columns[seen])
-    observed = np.full((n, len(layout)), np.nan)
-    for j in range(len(layout)):
-        observed[known[:, j], j] = layout.figure(labels[known[:, j]], j)
-    ranges = {q.name: _range(q, observed[known[:, j], j], source) for j, q in enumerate(quantities)}
-    elements = {int(z) for e in examples for z in e.crystal.numbers}
-    elements |= set(source.card["elements"]) if source is not None else set()
-    reach = float(np.quantile(distance[seen], 0.99)) * _DOMAIN_MARGIN if seen.sum() >= 20 else math.inf
-    card: dict[str, Any] = {
-        **identity,
-        "architecture": settings.architecture(),
-        "n_train": n,
-        "n_labels": {q: int(known[:, j].sum()) for j, q in enumerate(names)},
-        "ranges": ranges,
-        "elements": sorted(elements),
-        "unseen": unseen,
-        "domain_distance": reach if math.isfinite(reach) else 1e9,
-        "n_parameters": sum(p.numel() for p in members[0].network.parameters()),
-        "versions": {"materia": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
-    bounded = np.full_like(figures, np.nan)
-    bounded[seen] = Surrogate(members, {}, card, settings.device, settings.threads).bounded(figures[seen])
-    calibration: dict[str, Calibration | ProbabilityCalibration] = {}
-    validation: dict[str, Any] = {}
-    parity: dict[str, Any] = {}
-    spread = layout.spreads(spread)
-    for j, target in enumerate(quantities):
-        use = seen & known[:, j]
-        part = layout.columns[j]
-        fallback = float(np.nanstd(observed[:, j])) or float(members[0].network.scale[part.start])
-        calibration[target.name], validation[target.name], parity[target.name] = validate(
-            target,
-            observed[use, j],
-            bounded[use, j],
-            features_of(target, figures[use, j], distance[use], spread[use, j]),
-            folds[use],
-            fallback,
-            (labels[use, part], columns[use, part]),
-        )
-        parity[target.name]["group"] = [e.group for e, u in zip(examples, use, strict=True) if u]
-    card |= {"validation": validation, "parity": parity}
-    return Surrogate(members, calibration, card, settings.device, settings.threads)
-
-
-def _range(target: Quantity, observed: NDArray[np.float64], source: Surrogate | None) -> list[float]:
-    """Least and greatest label in the unit (of tensors of their mean eigenvalues), the pretrained head's included."""
-    values = observed if target.form is Form.CLASS else from_figure(observed, target.form)
-    low, high = float(values.min()), float(values.max())
-    if source is not None:
-        origin = origin_head(target.name, target.form, source.targets, source.layout.forms)
-        if origin is not None:
-            theirs = source.card["ranges"][source.targets[origin]]
-            low, high = min(low, theirs[0]), max(high, theirs[1])
-    return [low, high]
 
 
 _NO_INDEX = LatentIndex(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros((1, 1), np.float32), 1.0)
