@@ -140,16 +140,16 @@ def test_few_residuals_quote_the_spread_of_the_labels() -> None:
     assert calibration.std(np.zeros((4, 6))).tolist() == [0.7] * 4
 
 
-def test_pairs_of_members_leave_out_a_fold_where_folds_are_many() -> None:
-    assert [left_out(k, 3, 3) for k in range(3)] == [(0,), (1,), (2,)]
-    assert [left_out(k, 3, 12) for k in range(3)] == [(0, 1), (1, 2), (2, 0)]
-    assert left_out(0, 1, 10) == (0,)
+def test_pairs_of_members_leave_out_a_fold() -> None:
+    assert [left_out(k, 3, by=1) for k in range(3)] == [(0,), (1,), (2,)]
+    assert [left_out(k, 3, by=2) for k in range(3)] == [(0, 1), (1, 2), (2, 0)]
+    assert left_out(0, 1, by=2) == (0,)
 
 
 def test_a_member_left_without_a_label_learns_from_all() -> None:
     folds, labelled = np.array([0, 0, 1]), np.array([True, True, False])
-    assert unseen_by(0, folds, labelled, 2).tolist() == [False] * 3
-    assert unseen_by(1, folds, labelled, 2).tolist() == [False, False, True]
+    assert unseen_by(0, folds, labelled, 2, 1).tolist() == [False] * 3
+    assert unseen_by(1, folds, labelled, 2, 1).tolist() == [False, False, True]
 
 
 def test_folds_keep_groups_together_and_balanced() -> None:

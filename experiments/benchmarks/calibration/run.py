@@ -42,7 +42,8 @@ def settings(members: int, epochs: int, *, compiled: bool) -> SurrogateSettings:
         channels=32,
         layers=2,
         members=members,
-        folds=20,  # four a member and more: each that is left out is left out by two members
+        folds=20,
+        left_out_by=2,
         balance=0.5,
         epochs=epochs,
         batch_size=32,

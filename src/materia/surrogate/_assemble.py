@@ -44,7 +44,7 @@ def assemble(
     """Calibrate on out-of-fold predictions and write the card.
 
     Args:
-        members: trained, in order; which folds each has not seen follows from its number (``_folds``).
+        members: trained, in order; which folds each has not seen follows from its number and the settings.
         examples: n structures.
         labels: (n, W) learned columns, NaN where missing.
         folds: (n,) of the examples.
@@ -57,7 +57,7 @@ def assemble(
     layout = members[0].network.layout
     known = ~np.isnan(labels[:, layout.first])
     labelled = np.asarray(known.any(axis=1))
-    blind = np.stack([unseen_by(k, folds, labelled, len(members)) for k in range(len(members))])
+    blind = np.stack([unseen_by(k, folds, labelled, len(members), settings.left_out_by) for k in range(len(members))])
     elements = set() if source is None else set(source.card["elements"])
     rows, evidence, unseen = _out_of_fold(members, examples, blind, settings, elements)
     split, new_type = split_report(examples, blind, rows)

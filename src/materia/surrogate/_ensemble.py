@@ -43,9 +43,9 @@ def train(
 ) -> Surrogate:
     """Train an ensemble and write it to ``folder`` (``weights.safetensors``, ``card.json``).
 
-    Member k learns from every fold of the formulas but fold k, which it predicts for the calibration and
-    for the card's validation figures. If an earlier call with the same data, settings and seed was cut off,
-    training goes on from its checkpoints.
+    Member k learns from every fold of the formulas but fold k (and, with ``left_out_by``, the next), which it predicts
+    for the calibration and for the card's validation figures. If an earlier call with the same data, settings and
+    seed was cut off, training goes on from its checkpoints.
 
     Under ``torchrun`` all processes call this alike and train every member together; the batch is shared out,
     process 0 writes, and each returns the same model.
@@ -152,7 +152,7 @@ def _train_one(
     names = tuple(q.name for q in quantities)
     own = 1000 * seed + k
     labelled = np.asarray(~np.isnan(labels).all(axis=1))
-    rows = np.flatnonzero(labelled & ~unseen_by(k, folds, labelled, settings.members))
+    rows = np.flatnonzero(labelled & ~unseen_by(k, folds, labelled, settings.members, settings.left_out_by))
     watch = np.zeros(0, dtype=np.int64)
     if settings.patience is not None:
         groups = np.unique(rows, return_index=False)

@@ -27,15 +27,17 @@ def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.in
     return np.array([home[g] for g in groups], dtype=np.int64)
 
 
-def left_out(member: int, members: int, folds: int) -> tuple[int, ...]:
-    """The folds that a member does not learn from: its own and, where there are at least four folds a member, the
-    next member's too. Each of the first ``members`` folds is then predicted by two members that have not seen it."""
-    if members < 2 or folds < 4 * members:
-        return (member,)
-    return (member, (member + 1) % members)
+def left_out(member: int, members: int, by: int) -> tuple[int, ...]:
+    """The folds that a member does not learn from: its own, and those of the next ``by - 1`` members.
+
+    Each of the first ``members`` folds is then predicted by ``by`` members that have not seen it.
+    """
+    return tuple((member + step) % members for step in range(min(by, members)))
 
 
-def unseen_by(member: int, folds: NDArray[np.int64], labelled: NDArray[np.bool_], members: int) -> NDArray[np.bool_]:
+def unseen_by(
+    member: int, folds: NDArray[np.int64], labelled: NDArray[np.bool_], members: int, by: int
+) -> NDArray[np.bool_]:
     """(n,) the examples a member does not learn from; none where that would leave it without a label."""
-    out = np.isin(folds, left_out(member, members, int(folds.max(initial=0)) + 1))
+    out = np.isin(folds, left_out(member, members, by))
     return out if (labelled & ~out).any() else np.zeros_like(out)

@@ -35,12 +35,13 @@ class SurrogateSettings(BaseModel):
     replicas: int | None = Field(None, ge=1, le=16, description="bootstrapped copies of each head within a member")
 
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
-    folds: int | None = Field(
-        None,
-        ge=2,
-        le=50,
-        description="folds of the formulas; default: as many as members. From four a member on, each fold that is left "
-        "out is left out by two members, and intervals are calibrated on what their mean errs",
+    folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
+    left_out_by: int = Field(
+        1,
+        ge=1,
+        le=2,
+        description="members that leave out each of those folds; with 2 (and folds of at least four times as many as "
+        "members) intervals are calibrated on what the mean of two errs, and are narrower",
     )
     balance: float = Field(
         0.0, ge=0, le=1, description="0: every label counts alike; 1: every quantity does, however few labels it has"
