@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
 from materia.surrogate._layout import Layout
 from materia.surrogate._progress import bar
+from materia.surrogate._rounds import Earlier, fold_count, going_on, relative_error
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
 from materia.surrogate._surrogate import Member, Surrogate
@@ -36,6 +40,7 @@ def train(
     folder: str | Path,
     seed: int = 0,
     warm_start: str | Path | None = None,
+    previous: str | Path | None = None,
     logger: MetricLogger | None = None,
     progress: bool = True,
     declared: Sequence[Quantity] = (),
@@ -58,6 +63,9 @@ def train(
         seed: the same inputs and seed give the same weights on the same machine.
         warm_start: model folder to start from instead of ``settings.pretrained``. Its training labels must
             not include those of ``examples``, or the calibration will be too narrow.
+        previous: model folder of the round before, trained by this function on fewer labels: with
+            ``settings.warm_epochs`` training goes on from it where that can be done (``_rounds``), and every formula
+            stays in its fold.
         logger: called with metrics (``member_0_train_loss``...) and the epoch.
         progress: show a progress bar.
         declared: targets that are not registered.
@@ -82,57 +90,89 @@ def train(
         for name in targets:
             if hasattr(torch.nn.ModuleDict(), name):  # heads are its attributes
                 raise ConfigError(f"a head cannot be named {name!r}", remedy="give the quantity a longer name")
-        _train(examples, quantities, settings, Path(folder), seed, warm_start, logger, progress, about or {}, world)
+        start = Path(warm_start) if warm_start is not None else None
+        task = _Task(examples, quantities, Path(folder), seed, logger, progress, about or {}, world)
+        _train(task, settings, start, previous)
     return Surrogate.load(folder, device=settings.device, n_threads=settings.threads)
 
 
-def _train(
-    examples: Sequence[Example],
-    quantities: tuple[Quantity, ...],
-    settings: SurrogateSettings,
-    folder: Path,
-    seed: int,
-    warm_start: str | Path | None,
-    logger: MetricLogger | None,
-    progress: bool,
-    about: Mapping[str, Any],
-    world: World,
-) -> None:
-    labels = target_matrix(examples, quantities)
-    names = tuple(q.name for q in quantities)
-    source_folder = pretrained_folder(settings, None if warm_start is None else Path(warm_start))
+@dataclass(frozen=True)
+class _Task:
+    """What a training is about, whatever it starts from; the attributes are the arguments of :func:`train`."""
+
+    examples: Sequence[Example]
+    quantities: tuple[Quantity, ...]
+    folder: Path
+    seed: int
+    logger: MetricLogger | None
+    progress: bool
+    about: Mapping[str, Any]
+    world: World
+
+
+def _train(task: _Task, settings: SurrogateSettings, start: Path | None, previous: str | Path | None) -> None:
+    """Train from the beginning or from the round before, or both ways, and write what errs less."""
+    source_folder = pretrained_folder(settings, start)
     source = None if source_folder is None else Surrogate.load(source_folder)
     if source is None or source_folder is None:
         settings = settings.model_copy(update={**settings.architecture(), "trunk_rate": 1.0})
     else:
         settings = adopt_architecture(settings, source, source_folder)
+    groups = [e.group for e in task.examples]
+    earlier = Earlier.usable(previous, task.quantities, settings)
+    kept = {} if earlier is None else earlier.folds
+    folds = grouped_folds(groups, fold_count(settings), task.seed, kept)
+    made, rounds = None, dict[str, Any](start="beginning", since=len(groups))
+    anew, on = task.folder / "training", task.folder / "training-on"
+    if earlier is not None:
+        made = _fit(task, going_on(settings), earlier.model, folds, on)
+        rounds = {"start": "previous", "since": earlier.since}
+    if earlier is None or earlier.due(len(groups)):
+        new = _fit(task, settings, source, folds, anew)
+        if made is not None and new is not None:
+            rounds |= {"since": len(groups), "error_over_new": relative_error(made.card, new.card, task.quantities)}
+        if rounds.get("error_over_new", math.inf) > 1:
+            made, rounds["start"] = new, "beginning"
+    if made is not None:
+        if settings.warm_epochs is not None:
+            dealt = dict(sorted(zip(groups, folds.tolist(), strict=True)))
+            made = replace(made, card={**made.card, "rounds": {**rounds, "of": fold_count(settings), "folds": dealt}})
+        made.save(task.folder)
+        for work in (anew, on):
+            shutil.rmtree(work, ignore_errors=True)
+    task.world.wait()
 
-    n_folds = max(2, settings.folds or settings.members, settings.members)
-    folds = grouped_folds([e.group for e in examples], n_folds, seed)
+
+def _fit(
+    task: _Task, settings: SurrogateSettings, source: Surrogate | None, folds: NDArray[np.int64], folder: Path
+) -> Surrogate | None:
+    """Train an ensemble from ``source``, or from random weights; checkpoints in ``folder``. Of several processes the
+    leader gets it."""
+    examples, quantities = task.examples, task.quantities
+    names = tuple(q.name for q in quantities)
+    labels = target_matrix(examples, quantities)
     identity = {
         "data_digest": data_digest(examples, names),
         "targets": list(names),
         "quantities": {q.name: quantity_record(q) for q in quantities},
-        "seed": seed,
+        "seed": task.seed,
         "settings": settings.model_dump(),
         "pretrained_sha256": None if source is None else source.card["weights_sha256"],
     }
-    work = Workplace.open(folder / "training", identity, world)
+    work = Workplace.open(folder, identity, task.world)
     # wide enough for what strain brings into the cutoff (3 standard deviations)
     store = GraphStore.build(
         [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
     )
-
     total = settings.members * settings.epochs
-    with threads(settings.threads), bar(progress and world.leads, "training", total) as report:
+    with threads(settings.threads), bar(task.progress and task.world.leads, "training", total) as report:
         members = tuple(
-            _train_one(k, store, labels, folds, quantities, settings, seed, source, work, logger, report)
+            _train_one(k, store, labels, folds, quantities, settings, task.seed, source, work, task.logger, report)
             for k in range(settings.members)
         )
-    if world.leads:
-        made = assemble(members, examples, labels, folds, quantities, settings, source, {**about, **identity})
-        made.save(folder)
-    work.close()
+    if not task.world.leads:
+        return None
+    return assemble(members, examples, labels, folds, quantities, settings, source, {**task.about, **identity})
 
 
 def _train_one(

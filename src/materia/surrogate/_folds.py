@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+def grouped_folds(
+    groups: Sequence[str], folds: int, seed: int, kept: Mapping[str, int] | None = None
+) -> NDArray[np.int64]:
     """(n,) fold of each example; all examples of a group share one, and folds are about equally large.
 
     The groups are ordered by a hash of name and seed and dealt to the smallest fold, so the order of the
-    examples plays no part. With fewer groups than folds, the last folds stay empty.
+    examples plays no part. With fewer groups than folds, the last folds stay empty. Groups in ``kept`` stay in the
+    fold given there.
     """
-    order = sorted(set(groups), key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
+    home = {group: fold for group, fold in (kept or {}).items() if group in set(groups)}
+    order = sorted(set(groups) - home.keys(), key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
     counts = Counter(groups)
     load = [0] * folds
-    home: dict[str, int] = {}
+    for group, k in home.items():
+        load[k] += counts[group]
     for group in order:
         k = load.index(min(load))
         home[group] = k

@@ -55,6 +55,11 @@ class SurrogateSettings(BaseModel):
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
     strain: float = Field(0.01, ge=0, le=0.1, description="random strain of the inputs in training (std)")
     rattle: float = Field(0.02, ge=0, le=0.2, description="random displacement of atoms in training (std, Å)")
+    warm_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="epochs of a round that goes on from the model of the round before; null: every round begins anew",
+    )
     patience: int | None = Field(
         None, ge=1, description="stop early after this many epochs without progress on a tenth of the formulas"
     )
