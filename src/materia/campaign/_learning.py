@@ -125,6 +125,7 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
         settings=campaign.settings.surrogate,
         folder=aside,
         seed=campaign.settings.seed * 1000 + round_number,
+        previous=folder.with_name(str(round_number - 1)),
         progress=progress,
     )
     crystals = [campaign.pool.crystal(i) for i in range(len(campaign.pool))]

@@ -1,4 +1,4 @@
-"""The campaign's surrogate as a learner of replays: the network, trained anew every round."""
+"""The campaign's surrogate as a learner of replays: the network, trained every round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from materia.search.replay import KnownPool, Learned
-from materia.surrogate import Example, Surrogate, SurrogateSettings, train
+from materia.surrogate import Example, GraphStore, Surrogate, SurrogateSettings, train
 
 
 class NetworkLearner:
@@ -29,6 +29,8 @@ class NetworkLearner:
         self.settings = SurrogateSettings.model_validate(settings)
         self._rounds = 0
         self._learned: Learned | None = None
+        self._last: tempfile.TemporaryDirectory[str] | None = None  # the model of the round before
+        self._graphs: tuple[KnownPool, GraphStore] | None = None
 
     def learn(
         self, pool: KnownPool, rows: NDArray[np.int64], labels: Mapping[str, NDArray[np.float64]], seed: int
@@ -45,9 +47,20 @@ class NetworkLearner:
             Example(pool.crystals[i], {q: float(v[k]) for q, v in labels.items()}, pool.formulas[i])
             for k, i in enumerate(rows)
         ]
-        with tempfile.TemporaryDirectory(prefix="materia-replay-") as folder:
-            model: Surrogate = train(
-                examples, targets=tuple(labels), settings=self.settings, folder=folder, seed=seed, progress=False
-            )
-        found = model.predict(pool.crystals)
+        folder = tempfile.TemporaryDirectory(prefix="materia-replay-")
+        model: Surrogate = train(
+            examples,
+            targets=tuple(labels),
+            settings=self.settings,
+            folder=folder.name,
+            seed=seed,
+            previous=None if self._last is None else self._last.name,
+            progress=False,
+        )
+        if self._last is not None:
+            self._last.cleanup()
+        self._last = folder
+        if self._graphs is None or self._graphs[0] is not pool:
+            self._graphs = (pool, model.prepare(pool.crystals))
+        found = model.predict(self._graphs[1])
         return Learned({name: found.column(name) for name in labels}, found.embedding)

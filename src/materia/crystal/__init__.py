@@ -2,7 +2,7 @@
 
 from materia.crystal._crystal import Crystal, reduced_formula
 from materia.crystal._files import NamedCrystal, read_named, read_structures, write_structure
-from materia.crystal._identity import prototype_label, structure_hash
+from materia.crystal._identity import prototype_label, structure_hash, structure_type
 from materia.crystal._match import same_phase
 from materia.crystal._symbols import atomic_number, electronegativity, symbol
 from materia.crystal._tensor import symmetrised
@@ -20,6 +20,7 @@ __all__ = [
     "same_phase",
     "shortest_distance",
     "structure_hash",
+    "structure_type",
     "symbol",
     "symmetrised",
     "touching_volume",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from math import gcd
 
 import numpy as np
 
@@ -57,3 +59,30 @@ def prototype_label(crystal: Crystal, symprec: float = 0.01) -> str:
     species = sorted((counts[z] // divisor, "".join(sorted(orbits.get(z, [])))) for z in counts)
     names = "".join("ABCDEFGH"[k] + (str(n) if n > 1 else "") for k, (n, _) in enumerate(species))
     return f"{names}_{number}_" + "_".join(w for _, w in species)
+
+
+def structure_type(crystal: Crystal, symprec: float = 0.01) -> str:
+    """Anonymous formula, space group and multiplicities of the occupied orbits, such as ``AB_225_4_4``.
+
+    Coarser than :func:`prototype_label` and, unlike it, independent of the choice of origin: the orbits' sizes in the
+    conventional cell stand for their Wyckoff letters.
+
+    Args:
+        crystal: any cell of the structure.
+        symprec: tolerance on positions, Å.
+    """
+    import spglib
+
+    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
+    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    number = 1 if dataset is None else int(dataset.number)
+    orbits = range(crystal.n_atoms) if dataset is None else dataset.crystallographic_orbits.tolist()
+    grown = 1.0 if dataset is None else len(dataset.std_types) / crystal.n_atoms  # to the conventional cell
+    homes = list(zip(crystal.numbers.tolist(), orbits, strict=True))
+    counts, sizes = Counter(crystal.numbers.tolist()), Counter(homes)
+    divisor = gcd(*counts.values())
+    species = sorted(
+        (counts[z] // divisor, sorted(round(n * grown) for (kind, _), n in sizes.items() if kind == z)) for z in counts
+    )
+    names = "".join("ABCDEFGH"[k % 8] + (str(n) if n > 1 else "") for k, (n, _) in enumerate(species))
+    return f"{names}_{number}_" + "_".join("-".join(str(m) for m in found) for _, found in species)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from materia.surrogate._latents import LatentIndex
 
 FALSE_ALARM_RATE = 0.01
+BEYOND = 1e6  # distance of what the training data know nothing of, such as an element they have not
 KEPT = 201  # quantiles of the distances that the card holds
 MIN_FORMULAS = 8  # fewer, on either side, say nothing
 

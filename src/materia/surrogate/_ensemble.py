@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import platform
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from materia._version import __version__
 from materia.errors import ConfigError
 from materia.quantities import Form, Quantity, quantity, quantity_record
-from materia.surrogate._calibration import Calibration
+from materia.surrogate._assemble import assemble
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._distributed import World, joined
-from materia.surrogate._drift import unseen_distances
 from materia.surrogate._example import Example, data_digest, target_matrix
-from materia.surrogate._folds import grouped_folds
+from materia.surrogate._folds import grouped_folds, unseen_by
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
-from materia.surrogate._layout import Layout, from_figure
-from materia.surrogate._probability import ProbabilityCalibration
+from materia.surrogate._layout import Layout
 from materia.surrogate._progress import bar
+from materia.surrogate._rounds import Earlier, fold_count, going_on, relative_error
 from materia.surrogate._settings import SurrogateSettings
-from materia.surrogate._start import adopt_architecture, fresh_network, origin_head, pretrained_folder, warm_network
-from materia.surrogate._surrogate import Member, Surrogate, features_of
+from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
+from materia.surrogate._surrogate import Member, Surrogate
 from materia.surrogate._training import MemberTask, MetricLogger, train_member
-from materia.surrogate._validation import validate
 from materia.surrogate._workplace import Workplace
-
-_DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
 
 
 def train(
@@ -44,6 +40,7 @@ def train(
     folder: str | Path,
     seed: int = 0,
     warm_start: str | Path | None = None,
+    previous: str | Path | None = None,
     logger: MetricLogger | None = None,
     progress: bool = True,
     declared: Sequence[Quantity] = (),
@@ -51,9 +48,9 @@ def train(
 ) -> Surrogate:
     """Train an ensemble and write it to ``folder`` (``weights.safetensors``, ``card.json``).
 
-    Member k learns from every fold of the formulas but fold k, which it predicts for the calibration and
-    for the card's validation figures. If an earlier call with the same data, settings and seed was cut off,
-    training goes on from its checkpoints.
+    Member k learns from every fold of the formulas but fold k (and, with ``left_out_by``, the next), which it predicts
+    for the calibration and for the card's validation figures. If an earlier call with the same data, settings and
+    seed was cut off, training goes on from its checkpoints.
 
     Under ``torchrun`` all processes call this alike and train every member together; the batch is shared out,
     process 0 writes, and each returns the same model.
@@ -66,6 +63,9 @@ def train(
         seed: the same inputs and seed give the same weights on the same machine.
         warm_start: model folder to start from instead of ``settings.pretrained``. Its training labels must
             not include those of ``examples``, or the calibration will be too narrow.
+        previous: model folder of the round before, trained by this function on fewer labels: with
+            ``settings.warm_epochs`` training goes on from it where that can be done (``_rounds``), and every formula
+            stays in its fold.
         logger: called with metrics (``member_0_train_loss``...) and the epoch.
         progress: show a progress bar.
         declared: targets that are not registered.
@@ -90,56 +90,89 @@ def train(
         for name in targets:
             if hasattr(torch.nn.ModuleDict(), name):  # heads are its attributes
                 raise ConfigError(f"a head cannot be named {name!r}", remedy="give the quantity a longer name")
-        _train(examples, quantities, settings, Path(folder), seed, warm_start, logger, progress, about or {}, world)
+        start = Path(warm_start) if warm_start is not None else None
+        task = _Task(examples, quantities, Path(folder), seed, logger, progress, about or {}, world)
+        _train(task, settings, start, previous)
     return Surrogate.load(folder, device=settings.device, n_threads=settings.threads)
 
 
-def _train(
-    examples: Sequence[Example],
-    quantities: tuple[Quantity, ...],
-    settings: SurrogateSettings,
-    folder: Path,
-    seed: int,
-    warm_start: str | Path | None,
-    logger: MetricLogger | None,
-    progress: bool,
-    about: Mapping[str, Any],
-    world: World,
-) -> None:
-    labels = target_matrix(examples, quantities)
-    names = tuple(q.name for q in quantities)
-    source_folder = pretrained_folder(settings, None if warm_start is None else Path(warm_start))
+@dataclass(frozen=True)
+class _Task:
+    """What a training is about, whatever it starts from; the attributes are the arguments of :func:`train`."""
+
+    examples: Sequence[Example]
+    quantities: tuple[Quantity, ...]
+    folder: Path
+    seed: int
+    logger: MetricLogger | None
+    progress: bool
+    about: Mapping[str, Any]
+    world: World
+
+
+def _train(task: _Task, settings: SurrogateSettings, start: Path | None, previous: str | Path | None) -> None:
+    """Train from the beginning or from the round before, or both ways, and write what errs less."""
+    source_folder = pretrained_folder(settings, start)
     source = None if source_folder is None else Surrogate.load(source_folder)
     if source is None or source_folder is None:
         settings = settings.model_copy(update={**settings.architecture(), "trunk_rate": 1.0})
     else:
         settings = adopt_architecture(settings, source, source_folder)
+    groups = [e.group for e in task.examples]
+    earlier = Earlier.usable(previous, task.quantities, settings)
+    kept = {} if earlier is None else earlier.folds
+    folds = grouped_folds(groups, fold_count(settings), task.seed, kept)
+    made, rounds = None, dict[str, Any](start="beginning", since=len(groups))
+    anew, on = task.folder / "training", task.folder / "training-on"
+    if earlier is not None:
+        made = _fit(task, going_on(settings), earlier.model, folds, on)
+        rounds = {"start": "previous", "since": earlier.since}
+    if earlier is None or earlier.due(len(groups)):
+        new = _fit(task, settings, source, folds, anew)
+        if made is not None and new is not None:
+            rounds |= {"since": len(groups), "error_over_new": relative_error(made.card, new.card, task.quantities)}
+        if rounds.get("error_over_new", math.inf) > 1:
+            made, rounds["start"] = new, "beginning"
+    if made is not None:
+        if settings.warm_epochs is not None:
+            dealt = dict(sorted(zip(groups, folds.tolist(), strict=True)))
+            made = replace(made, card={**made.card, "rounds": {**rounds, "of": fold_count(settings), "folds": dealt}})
+        made.save(task.folder)
+        for work in (anew, on):
+            shutil.rmtree(work, ignore_errors=True)
+    task.world.wait()
 
-    n_folds = max(2, settings.folds or settings.members, settings.members)
-    folds = grouped_folds([e.group for e in examples], n_folds, seed)
+
+def _fit(
+    task: _Task, settings: SurrogateSettings, source: Surrogate | None, folds: NDArray[np.int64], folder: Path
+) -> Surrogate | None:
+    """Train an ensemble from ``source``, or from random weights; checkpoints in ``folder``. Of several processes the
+    leader gets it."""
+    examples, quantities = task.examples, task.quantities
+    names = tuple(q.name for q in quantities)
+    labels = target_matrix(examples, quantities)
     identity = {
         "data_digest": data_digest(examples, names),
         "targets": list(names),
         "quantities": {q.name: quantity_record(q) for q in quantities},
-        "seed": seed,
+        "seed": task.seed,
         "settings": settings.model_dump(),
         "pretrained_sha256": None if source is None else source.card["weights_sha256"],
     }
-    work = Workplace.open(folder / "training", identity, world)
+    work = Workplace.open(folder, identity, task.world)
     # wide enough for what strain brings into the cutoff (3 standard deviations)
     store = GraphStore.build(
         [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
     )
-
     total = settings.members * settings.epochs
-    with threads(settings.threads), bar(progress and world.leads, "training", total) as report:
+    with threads(settings.threads), bar(task.progress and task.world.leads, "training", total) as report:
         members = tuple(
-            _train_one(k, store, labels, folds, quantities, settings, seed, source, work, logger, report)
+            _train_one(k, store, labels, folds, quantities, settings, task.seed, source, work, task.logger, report)
             for k in range(settings.members)
         )
-    if world.leads:
-        _assemble(members, examples, labels, folds, quantities, settings, source, {**about, **identity}).save(folder)
-    work.close()
+    if not task.world.leads:
+        return None
+    return assemble(members, examples, labels, folds, quantities, settings, source, {**task.about, **identity})
 
 
 def _train_one(
@@ -158,10 +191,8 @@ def _train_one(
     """Train member k, or take it from the workplace where it is done already."""
     names = tuple(q.name for q in quantities)
     own = 1000 * seed + k
-    labelled = ~np.isnan(labels).all(axis=1)
-    rows = np.flatnonzero((folds != k) & labelled)
-    if len(rows) == 0:  # a single group: there is nothing to leave out
-        rows = np.flatnonzero(labelled)
+    labelled = np.asarray(~np.isnan(labels).all(axis=1))
+    rows = np.flatnonzero(labelled & ~unseen_by(k, folds, labelled, settings.members, settings.left_out_by))
     watch = np.zeros(0, dtype=np.int64)
     if settings.patience is not None:
         groups = np.unique(rows, return_index=False)
@@ -199,91 +230,6 @@ def _train_one(
         work.finish(k, network)
     _, _, latents = Member(network, _NO_INDEX).evaluate(store, resolve_device(settings.device))
     return Member(network, LatentIndex.of(latents[rows]))
-
-
-def _assemble(
-    members: tuple[Member, ...],
-    examples: Sequence[Example],
-    labels: NDArray[np.float64],
-    folds: NDArray[np.int64],
-    quantities: tuple[Quantity, ...],
-    settings: SurrogateSettings,
-    source: Surrogate | None,
-    identity: dict[str, Any],
-) -> Surrogate:
-    """Calibrate on out-of-fold predictions and write the card."""
-    names = tuple(q.name for q in quantities)
-    store = GraphStore.build([e.crystal for e in examples], settings.architecture()["cutoff"])
-    layout = members[0].network.layout
-    n, shape = len(labels), labels.shape
-    columns, spread, distance = np.full(shape, np.nan), np.full(shape, np.nan), np.full(n, np.nan)
-    device = resolve_device(settings.device)
-    unseen = [unseen_distances([], [])] * len(members)
-    with threads(settings.threads):
-        for k, member in enumerate(members):
-            out = folds == k
-            if out.all() or not out.any():  # saw everything: has nothing out of fold
-                continue
-            m, s, latents = member.evaluate(store, device)
-            columns[out], spread[out] = m[out], s[out]
-            distance[out] = member.index.distance(latents[out])
-            unseen[k] = unseen_distances(distance[out], [e.group for e, o in zip(examples, out, strict=True) if o])
-    seen = ~np.isnan(distance)
-    figures, known = np.full((n, len(layout)), np.nan), ~np.isnan(labels[:, layout.first])
-    figures[seen] = layout.figures(columns[seen])
-    observed = np.full((n, len(layout)), np.nan)
-    for j in range(len(layout)):
-        observed[known[:, j], j] = layout.figure(labels[known[:, j]], j)
-    ranges = {q.name: _range(q, observed[known[:, j], j], source) for j, q in enumerate(quantities)}
-    elements = {int(z) for e in examples for z in e.crystal.numbers}
-    elements |= set(source.card["elements"]) if source is not None else set()
-    reach = float(np.quantile(distance[seen], 0.99)) * _DOMAIN_MARGIN if seen.sum() >= 20 else math.inf
-    card: dict[str, Any] = {
-        **identity,
-        "architecture": settings.architecture(),
-        "n_train": n,
-        "n_labels": {q: int(known[:, j].sum()) for j, q in enumerate(names)},
-        "ranges": ranges,
-        "elements": sorted(elements),
-        "unseen": unseen,
-        "domain_distance": reach if math.isfinite(reach) else 1e9,
-        "n_parameters": sum(p.numel() for p in members[0].network.parameters()),
-        "versions": {"materia": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
-    bounded = np.full_like(figures, np.nan)
-    bounded[seen] = Surrogate(members, {}, card, settings.device, settings.threads).bounded(figures[seen])
-    calibration: dict[str, Calibration | ProbabilityCalibration] = {}
-    validation: dict[str, Any] = {}
-    parity: dict[str, Any] = {}
-    spread = layout.spreads(spread)
-    for j, target in enumerate(quantities):
-        use = seen & known[:, j]
-        part = layout.columns[j]
-        fallback = float(np.nanstd(observed[:, j])) or float(members[0].network.scale[part.start])
-        calibration[target.name], validation[target.name], parity[target.name] = validate(
-            target,
-            observed[use, j],
-            bounded[use, j],
-            features_of(target, figures[use, j], distance[use], spread[use, j]),
-            folds[use],
-            fallback,
-            (labels[use, part], columns[use, part]),
-        )
-        parity[target.name]["group"] = [e.group for e, u in zip(examples, use, strict=True) if u]
-    card |= {"validation": validation, "parity": parity}
-    return Surrogate(members, calibration, card, settings.device, settings.threads)
-
-
-def _range(target: Quantity, observed: NDArray[np.float64], source: Surrogate | None) -> list[float]:
-    """Least and greatest label in the unit (of tensors of their mean eigenvalues), the pretrained head's included."""
-    values = observed if target.form is Form.CLASS else from_figure(observed, target.form)
-    low, high = float(values.min()), float(values.max())
-    if source is not None:
-        origin = origin_head(target.name, target.form, source.targets, source.layout.forms)
-        if origin is not None:
-            theirs = source.card["ranges"][source.targets[origin]]
-            low, high = min(low, theirs[0]), max(high, theirs[1])
-    return [low, high]
 
 
 _NO_INDEX = LatentIndex(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros((1, 1), np.float32), 1.0)

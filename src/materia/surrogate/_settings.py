@@ -36,6 +36,13 @@ class SurrogateSettings(BaseModel):
 
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
     folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
+    left_out_by: int = Field(
+        1,
+        ge=1,
+        le=2,
+        description="members that leave out each of those folds; with 2 (and folds of at least four times as many as "
+        "members) intervals are calibrated on what the mean of two errs, and are narrower",
+    )
     balance: float = Field(
         0.0, ge=0, le=1, description="0: every label counts alike; 1: every quantity does, however few labels it has"
     )
@@ -48,6 +55,11 @@ class SurrogateSettings(BaseModel):
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights, which are the ones kept")
     strain: float = Field(0.01, ge=0, le=0.1, description="random strain of the inputs in training (std)")
     rattle: float = Field(0.02, ge=0, le=0.2, description="random displacement of atoms in training (std, Å)")
+    warm_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="epochs of a round that goes on from the model of the round before; null: every round begins anew",
+    )
     patience: int | None = Field(
         None, ge=1, description="stop early after this many epochs without progress on a tenth of the formulas"
     )

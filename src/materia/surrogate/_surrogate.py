@@ -20,6 +20,7 @@ from materia.surrogate._canaries import canary_columns, require_canaries
 from materia.surrogate._compiled import compile_network
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._drift import Drift, calibrated, drift, remoteness
+from materia.surrogate._evidence import Evidence
 from materia.surrogate._files import read_model, write_model
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
@@ -122,12 +123,10 @@ class Surrogate:
             for member in self.members:
                 results.append(member.evaluate(store, device))
                 report(len(results))
-            distance = np.stack([m.index.distance(r[2]) for m, r in zip(self.members, results, strict=True)]).mean(0)
-        columns = np.stack([r[0] for r in results])  # (M, n, W)
-        learned, layout = columns.mean(0), self.layout
-        each, figures = layout.figures(columns), layout.figures(learned)  # (M, n, T), (n, T)
-        spread = layout.spreads(np.sqrt((np.stack([r[1] for r in results]) ** 2).mean(0)))
-        bounded = self.bounded(figures)
+            distances = np.stack([m.index.distance(r[2]) for m, r in zip(self.members, results, strict=True)])
+        layout = self.layout
+        evidence = Evidence.of(np.stack([r[0] for r in results]), np.stack([r[1] for r in results]), distances, layout)
+        learned, figures, bounded = evidence.columns, evidence.figures, self.bounded(evidence.figures)
         mean, std, size = np.empty_like(figures), np.empty_like(figures), np.ones_like(figures)
         ends, found = {}, {}
         for j, target in enumerate(self.quantities):
@@ -136,9 +135,7 @@ class Surrogate:
                 mean[:, j] = from_figure(calibration.logit(figures[:, j]), Form.CLASS)
                 std[:, j] = np.sqrt(mean[:, j] * (1 - mean[:, j]))
                 continue
-            features = features_of(target, figures[:, j], distance, spread[:, j])
-            # members that disagree by more than they err out of fold are outside what was calibrated
-            std[:, j] = np.maximum(calibration.std(features), each[:, :, j].std(0))
+            std[:, j] = calibration.std(evidence.features(target, j))
             if target.kind is Kind.EXTENSIVE:  # learned per atom
                 size[:, j] = store.atoms.diff().numpy()
             mean[:, j] = from_figure(bounded[:, j], target.form) * size[:, j]
@@ -156,7 +153,7 @@ class Surrogate:
             mean=mean,
             std=std,
             embedding=np.concatenate([r[2] for r in results], axis=1),
-            in_domain=self._in_domain(store, distance),
+            in_domain=self._in_domain(store, evidence.distance),
             bounds=tuple(q.lower for q in self.quantities),
             forms=layout.forms,
             ends=ends,
@@ -165,8 +162,11 @@ class Surrogate:
 
     def remoteness(self, predictions: Predictions) -> NDArray[np.float64]:
         """(n,) how far each structure of a prediction lies from the training data: the share of the formulas left out
-        in training that lie nearer, about uniform from 0 to 1 for structures of their kind; NaN where none was."""
-        return remoteness(self.card.get("unseen", []), [m.index for m in self.members], predictions.embedding)
+        in training that lie nearer, about uniform from 0 to 1 for structures of their kind; 1 where it is outside the
+        model's domain altogether, as with an element that training has never shown; NaN where nothing was left out."""
+        record, indices = self.card.get("unseen", []), [m.index for m in self.members]
+        found = remoteness(record, indices, predictions.embedding)
+        return np.where(predictions.in_domain | np.isnan(found), found, 1.0)
 
     def drift(self, remote: NDArray[np.float64], groups: Sequence[str]) -> Drift:
         """Whether a pool is unlike the formulas that the intervals were calibrated on.
@@ -255,17 +255,8 @@ def quantities_of(card: Mapping[str, Any]) -> tuple[Quantity, ...]:
     return tuple(declare(name, **declared[name]) if name in declared else quantity(name) for name in names)
 
 
-def features_of(
-    target: Quantity, figure: NDArray[np.float64], distance: NDArray[np.float64], spread: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(n, 3) what the calibration knows: latent distance, spread of the heads, a scalar's height above its bound."""
-    lower = target.lower if target.form is Form.SCALAR else None
-    height = np.zeros_like(figure) if lower is None else np.maximum(figure - lower, 0.0)
-    return np.column_stack([distance, spread, height])
-
-
 def _calibration(form: Form, entries: Mapping[str, Any]) -> Calibration | ProbabilityCalibration:
-    return ProbabilityCalibration(**entries) if form is Form.CLASS else Calibration(**entries)
+    return ProbabilityCalibration(**entries) if form is Form.CLASS else Calibration.from_json(entries)
 
 
 def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:

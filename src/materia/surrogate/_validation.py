@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from materia.quantities import Form, Quantity
-from materia.surrogate._calibration import Z90, Calibration, cross_coverage
+from materia.surrogate._calibration import FOLDS, Z90, Calibration, cross_coverage, ensemble_gain
+from materia.surrogate._evidence import Evidence
+from materia.surrogate._folds import grouped_folds
 from materia.surrogate._layout import from_figure, tensors
 from materia.surrogate._probability import (
     ProbabilityCalibration,
@@ -26,10 +29,12 @@ def validate(
     target: Quantity,
     observed: Array,
     predicted: Array,
-    features: Array,
-    folds: NDArray[np.int64],
+    evidence: Evidence,
+    j: int,
+    groups: Sequence[str],
     fallback: float,
     columns: tuple[Array, Array],
+    ensemble: int,
 ) -> Found:
     """Calibrate one quantity and say how well it is predicted.
 
@@ -37,22 +42,26 @@ def validate(
         target: the quantity.
         observed: (m,) figures (``_layout``) of the known labels; of a class 0 or 1.
         predicted: (m,) out-of-fold figures, bounded as predictions are.
-        features: (m, 3) of the calibration.
-        folds: (m,) which fold each was left out with.
+        evidence: what the members say that have not seen them.
+        j: number of the quantity.
+        groups: (m) their formulas.
         fallback: standard deviation to quote where too little is known.
         columns: learned columns (m, w) of the labels and of the predictions.
+        ensemble: members in all.
 
     Returns:
         The calibration; the figures of the card: ``mae``, ``rmse``, ``coverage_90`` and ``n`` in the unit, moreover
         ``mae_log10`` for logarithms and tensors, ``frobenius`` and ``frobenius_median`` (the norm of the difference
         of two tensors) for tensors, whose other figures are of the mean eigenvalue; for a class
-        ``balanced_accuracy`` (at one half), ``ece`` (expected calibration error), ``brier`` and ``n``, each fold
+        ``balanced_accuracy`` (at one half), ``ece`` (expected calibration error), ``brier`` and ``n``, each fifth
         calibrated on the others; and what was observed and predicted, in the unit.
     """
     if target.form is Form.CLASS:
-        return _class(observed, predicted, folds)
-    calibration = Calibration.fit(observed - predicted, features, fallback)
-    coverage = cross_coverage(observed - predicted, features, folds, fallback)
+        return _class(observed, predicted, grouped_folds(groups, FOLDS, seed=1))
+    residuals, features = observed - predicted, evidence.features(target, j)
+    gain = ensemble_gain(residuals, features, evidence.members, ensemble)
+    calibration = Calibration.fit(residuals, features, groups, fallback, gain=gain)
+    coverage = cross_coverage(residuals, features, groups, fallback)
     std = calibration.std(features) if len(observed) else np.zeros(0)
     values, guesses = from_figure(observed, target.form), from_figure(predicted, target.form)
     error = values - guesses

@@ -38,12 +38,6 @@ class Workplace:
         world.wait()
         return cls(folder, world)
 
-    def close(self) -> None:
-        """Everything is written elsewhere: the checkpoints are of no more use."""
-        if self.world.leads:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self.world.wait()
-
     def checkpoint(self, k: int) -> Path:
         return self.folder / f"member-{k}.ckpt"
 
