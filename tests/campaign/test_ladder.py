@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from materia.crystal import Crystal, structure_hash
 from materia.errors import CampaignError, ConfigError, EngineError
 from materia.record import PickState
 from materia.simulation import engine
+from materia.space import SpaceSettings, generate
 
 LENNARD_JONES = {
     "calculator": "ase.calculators.lj:LennardJones",
@@ -71,6 +73,16 @@ def test_a_candidate_that_fails_keeps_the_labels_of_the_rungs_below(only_potenti
     assert {"energy_per_atom_potential", "volume_per_atom_potential"} < set(labels)
     assert {(label.fidelity, label.level) for label in labels.values()} == {("potential", "lj")}
     assert not {"energy_per_atom", "volume_per_atom", "formation_energy_per_atom"} & set(labels), "no PBE"
+
+
+def test_what_distorts_is_marked_and_its_child_can_be_a_candidate(only_potentials: Path) -> None:
+    page = (only_potentials / "report" / "index.html").read_text()
+    assert ">distorts</span>" in page
+    (child,) = (only_potentials / "distorted").iterdir()
+    another = {"elements": None, "exclude": [], "prototypes": [], "files": [str(child.parent)], "max_atoms": 64}
+    pool = generate(SpaceSettings.model_validate({k: v for k, v in another.items() if v is not None}))
+    assert len(pool) == 1
+    assert structure_hash(pool.crystal(0)) == structure_hash(Crystal.from_record(json.loads(child.read_text())))
 
 
 def test_the_dataset_of_such_a_campaign_holds_its_jobs(only_potentials: Path) -> None:
