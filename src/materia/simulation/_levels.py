@@ -81,11 +81,15 @@ ROUGH = Level(
     force_tolerance=0.1,
     stress_tolerance=2.0,
 )
-# The same settings for pw.x; its pseudopotentials are the user's, so these are levels of their own.
+# The same settings for pw.x and VASP; their pseudopotentials are the user's, so these are levels of their own.
 ESPRESSO_STANDARD = STANDARD.model_copy(update={"name": "espresso-standard", "engine": "espresso"})
 ESPRESSO_ROUGH = ROUGH.model_copy(update={"name": "espresso-rough", "engine": "espresso"})
+VASP_STANDARD = STANDARD.model_copy(update={"name": "vasp-standard", "engine": "vasp"})
+VASP_ROUGH = ROUGH.model_copy(update={"name": "vasp-rough", "engine": "vasp"})
 
-LEVELS = {level.name: level for level in (STANDARD, ROUGH, ESPRESSO_STANDARD, ESPRESSO_ROUGH)}
+LEVELS = {
+    level.name: level for level in (STANDARD, ROUGH, ESPRESSO_STANDARD, ESPRESSO_ROUGH, VASP_STANDARD, VASP_ROUGH)
+}
 
 
 POTENTIAL_FIDELITY = "potential"
