@@ -74,9 +74,10 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
 
 def _require_same(ladder: LadderSettings, record: CampaignRecord) -> None:
     """Jobs are found by their keys, and the key of a potential's job hangs on its version and weights."""
-    then = {name: str(held["hash"]) for name, held in record.meta.get("potentials", {}).items()}
+    held = [record.meta["level"], *record.meta.get("potentials", {}).values()]
+    then = {str(level["name"]): str(level["hash"]) for level in held}
     for name, level in ladder.levels.items():
-        if then.get(name, level_hash(level)) != level_hash(level):
+        if level.potential is not None and then.get(name) != level_hash(level):
             raise CampaignError(
                 f"the potential {name!r} here has another version, or other weights, than in the campaign",
                 where=record.folder,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._folder import Campaign
 from materia.campaign._labels import references_for
-from materia.campaign._ladder import climb_seconds
+from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
 from materia.crystal import same_phase
 from materia.errors import ElementError
@@ -60,8 +60,8 @@ class Knowledge:
         if path.is_file():
             kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
             return kept
-        pool = self.campaign.pool
-        costs = np.array([climb_seconds(self.campaign.rungs, pool.crystal(i)) for i in range(len(pool))])
+        pool, seconds = self.campaign.pool, seconds_of(self.campaign.rungs)
+        costs = np.array([seconds(pool.crystal(i)) for i in range(len(pool))])
         temporary = path.with_name("costs.tmp.npy")
         np.save(temporary, costs)
         temporary.replace(path)

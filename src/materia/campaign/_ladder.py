@@ -21,16 +21,19 @@ def rung_job(campaign: Campaign, candidate_id: str, rung: int, structure: Crysta
     return make_job(recipe, structure, level, name=f"{candidate_id}/{named}", ranks=campaign.settings.compute.ranks)
 
 
-def climb_seconds(rungs: Sequence[tuple[str, Level]], crystal: Crystal) -> float:
-    """CPU seconds that all rungs are expected to take.
+def seconds_of(rungs: Sequence[tuple[str, Level]]) -> Callable[[Crystal], float]:
+    """What tells of a crystal how many CPU seconds all rungs are expected to take; raises EngineError where an element
+    has no pseudopotential."""
+    levels = {level.name: level for _, level in rungs}
+    programs = {name: engine(level.engine) for name, level in levels.items()}
 
-    Raises:
-        EngineError: no pseudopotential for an element.
-    """
-    seconds = 0.0
-    for recipe, level in rungs:
-        features = cost_features(crystal, level, engine(level.engine).n_electrons(crystal, level))
-        seconds += estimate_seconds(recipe, features)
+    def seconds(crystal: Crystal) -> float:
+        features = {
+            name: cost_features(crystal, level, programs[name].n_electrons(crystal, level))
+            for name, level in levels.items()
+        }
+        return sum(estimate_seconds(recipe, features[level.name]) for recipe, level in rungs)
+
     return seconds
 
 

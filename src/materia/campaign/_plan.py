@@ -13,7 +13,7 @@ import numpy as np
 
 from materia import files
 from materia.campaign._folder import load_dataset, now
-from materia.campaign._ladder import climb_seconds
+from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
@@ -143,12 +143,12 @@ def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
 
     The factors are those of the site profile or of the campaign file, as in the accounts afterwards; None without.
     """
-    pool, rungs = generate(settings.space), settings.ladder.rungs
+    pool, seconds_for = generate(settings.space), seconds_of(settings.ladder.rungs)
     rows = np.random.default_rng(settings.seed).permutation(len(pool))[:_SAMPLE]
     seconds = []
     for crystal in map(pool.crystal, map(int, rows)):
         try:
-            seconds.append(climb_seconds(rungs, crystal))
+            seconds.append(seconds_for(crystal))
         except EngineError as error:
             return {"unknown": error.what}
     limit = settings.search.max_cost_s

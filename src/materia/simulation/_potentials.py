@@ -147,7 +147,10 @@ def _weights(name: str) -> Iterator[tuple[Any, Any]]:
 
 def _sources(package: str) -> Iterator[tuple[str, Path]]:
     """Python files and weights of a module that was not installed as a package (it lies on PYTHONPATH)."""
-    spec = find_spec(package)  # a top-level name: nothing is imported
+    try:
+        spec = find_spec(package)  # a top-level name: nothing is imported
+    except ValueError:  # __main__
+        return
     if spec is None:
         return
     for folder in map(Path, spec.submodule_search_locations or ()):
