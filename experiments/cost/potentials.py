@@ -46,16 +46,18 @@ def main() -> int:
     for job in ledger.jobs():
         assert job.outcome is not None
         if not job.outcome.ok:
-            print(f"{job.name:34} {job.outcome.reason}: {job.outcome.message}")
+            print(f"{job.spec.name:34} {job.outcome.reason}: {job.outcome.message}")
             continue
         values, used = job.outcome.values, job.outcome.provenance
         found = f"{values['n_steps']} steps"
         if "distortion_energy" in values:
-            found += f", {job.features['n_supercell']:.0f} atoms, {1000 * values['distortion_energy']:.1f} meV/atom"
+            found += (
+                f", {job.spec.features['n_supercell']:.0f} atoms, {1000 * values['distortion_energy']:.1f} meV/atom"
+            )
             found += f", {values['child_prototype']}" if "child" in values else ""
         print(
-            f"{job.name:34} {used['cpu_s']:5.1f} s (expected {job.features['estimate_s']:5.1f}), "
-            f"{used['compute']['max_rss_mb']:5.0f} MB (expected {job.features['estimate_mb']:5.0f})  {found}"
+            f"{job.spec.name:34} {used['cpu_s']:5.1f} s (expected {job.spec.features['estimate_s']:5.1f}), "
+            f"{used['compute']['max_rss_mb']:5.0f} MB (expected {job.spec.features['estimate_mb']:5.0f})  {found}"
         )
     return 0
 

@@ -30,7 +30,7 @@ _COEFFICIENTS = {
 # CPU seconds of a potential = a + b n for n atoms of the cell, or of the supercell that is rattled: start of the
 # program, and work; peak MB likewise. As seen with CHGNet 0.4 on crystals of 1 to 5 atoms (docs/engines.md); other
 # potentials differ by orders of magnitude.
-_POTENTIAL = {"static": (5.0, 0.05), "relax": (5.0, 0.1), "distorts": (5.0, 0.2)}
+_POTENTIAL = {"static": (3.0, 0.05), "relax": (3.0, 0.1), "distorts": (3.0, 0.2)}
 _POTENTIAL_MB = (500.0, 14.0)
 
 
