@@ -23,6 +23,7 @@ class Fidelity(StrEnum):
     PBESOL = "PBEsol"
     OPTB88VDW = "OptB88vdW"
     GLLB_SC = "GLLB-SC"
+    POTENTIAL = "potential"  # an interatomic potential; the level says which
     NONE = "none"  # not a computed electronic-structure value (tables, geometry)
     UNSTATED = "unstated"  # declared by a user who did not say
 
@@ -93,6 +94,9 @@ PHONON_PEAK = "phonon_peak"
 BULK_MODULUS = "bulk_modulus"
 SHEAR_MODULUS = "shear_modulus"
 EXFOLIATION_ENERGY = "exfoliation_energy"
+ENERGY_POTENTIAL = "energy_per_atom_potential"
+VOLUME_POTENTIAL = "volume_per_atom_potential"
+DISTORTION = "distortion_energy"
 
 _ALL = (
     Quantity(FORMATION_ENERGY, "$E_f$", "eV/atom", Fidelity.PBE, "Formation energy, PBE"),
@@ -148,6 +152,9 @@ _ALL = (
         0.0,
         form=Form.LOG,
     ),
+    Quantity(ENERGY_POTENTIAL, "$E$", "eV/atom", Fidelity.POTENTIAL, "Energy, interatomic potential"),
+    Quantity(VOLUME_POTENTIAL, "$V$", "Å³/atom", Fidelity.POTENTIAL, "Volume, interatomic potential", lower=0.0),
+    Quantity(DISTORTION, "$E_{dist}$", "eV/atom", Fidelity.POTENTIAL, "Energy gained by distorting, potential"),
 )
 
 REGISTRY: dict[str, Quantity] = {q.name: q for q in _ALL}

@@ -9,13 +9,13 @@ from typing import Any
 from materia.campaign._database import CampaignDatabase, PickRow
 from materia.campaign._folder import versions
 from materia.campaign._labels import labels_from, references_for
+from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
 from materia.crystal import Crystal
 from materia.data import Dataset, Entry, JobResult
 from materia.errors import CampaignError
-from materia.record import OutcomeKind, PickState, load_campaign
-from materia.simulation import level as level_of
-from materia.simulation import level_hash, make_job
+from materia.record import CampaignRecord, OutcomeKind, PickState, load_campaign
+from materia.simulation import Level, level_hash, make_job
 from materia.space import Pool
 
 KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "choices", "remedies", "wall_s", "cpu_s")
@@ -32,14 +32,16 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
         card: further fields of its card (title, licence, ...).
 
     Raises:
-        CampaignError: no campaign in a folder, or campaigns at different levels.
+        CampaignError: no campaign in a folder, campaigns at different levels, or one with a potential that is not the
+            one that is installed.
     """
     entries: dict[str, Entry] = {}
-    levels = set()
+    levels: dict[str, Level] = {}
     for folder in map(Path, folders):
         record = load_campaign(folder)
-        ladder = record.settings["ladder"]
-        levels.add(ladder["level"])
+        ladder = LadderSettings.model_validate(record.settings["ladder"])
+        _require_same(ladder, record)
+        levels[ladder.level] = ladder.own
         database = CampaignDatabase(folder / "campaign.sqlite")
         try:
             pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
@@ -51,7 +53,7 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
             database.close()
     if len(levels) != 1:
         raise CampaignError(f"the campaigns are at different levels: {', '.join(sorted(levels))}", where=str(folders))
-    chosen = level_of(levels.pop())
+    chosen = next(iter(levels.values()))
     digests = {
         e: d
         for entry in entries.values()
@@ -70,11 +72,24 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
     return Dataset(tuple(entries[key] for key in sorted(entries)), full)
 
 
-def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: Mapping[str, Any]) -> Entry:
-    chosen, pick = level_of(ladder["level"]), row.pick
+def _require_same(ladder: LadderSettings, record: CampaignRecord) -> None:
+    """Jobs are found by their keys, and the key of a potential's job hangs on its version and weights."""
+    held = [record.meta["level"], *record.meta.get("potentials", {}).values()]
+    then = {str(level["name"]): str(level["hash"]) for level in held}
+    for name, level in ladder.levels.items():
+        if level.potential is not None and then.get(name) != level_hash(level):
+            raise CampaignError(
+                f"the potential {name!r} here has another version, or other weights, than in the campaign",
+                where=record.folder,
+                remedy="build the dataset in the environment that the campaign ran in",
+            )
+
+
+def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> Entry:
+    pick = row.pick
     initial = pool.crystal(pick.candidate_index)
     structure, jobs, results = initial, [], []
-    for recipe in ladder["recipes"]:
+    for recipe, chosen in ladder.rungs:
         key = make_job(recipe, structure, chosen).key
         outcome = ledger.outcome(key)
         if outcome is None:
@@ -85,7 +100,7 @@ def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: Mapping[str, Any]) 
         jobs.append(JobResult(key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance))
         if failed:
             break
-        results.append((key, outcome.values))
+        results.append((chosen, key, outcome.values))
         if "structure" in outcome.values:
             structure = Crystal.from_record(dict(outcome.values["structure"]))
     computed = pick.state is PickState.COMPUTED
@@ -96,6 +111,6 @@ def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: Mapping[str, Any]) 
         reason="" if computed else pick.reason,
         initial=initial,
         structure=structure,
-        labels=labels_from(structure, chosen, results, references_for(chosen)) if computed else (),
+        labels=labels_from(structure, results, references_for(ladder.own)) if computed else (),
         jobs=tuple(jobs),
     )

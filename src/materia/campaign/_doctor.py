@@ -13,7 +13,7 @@ from materia.campaign._folder import versions
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Finding, Site, check_site
 from materia.errors import MateriaError
-from materia.simulation import engine, level
+from materia.simulation import Capabilities, Engine, Level, engine
 from materia.surrogate import SurrogateSettings
 
 
@@ -67,14 +67,17 @@ def _accelerator() -> Finding:
 
 
 def _engines(settings: CampaignSettings | None) -> list[Finding]:
-    """A campaign needs the engine of its level; without one, any engine will do."""
+    """A campaign needs the engines of its levels; without one, any engine of DFT will do."""
     names = sorted({point.name for point in entry_points(group="materia.engines")})
-    found = {name: engine(name).capabilities() for name in names}
-    needed = None if settings is None else level(settings.ladder.level).engine
+    levels = [] if settings is None else list(settings.ladder.levels.values())
+    needed = {one.engine for one in levels}
+    programs = {name: engine(name) for name in names}
+    found = {name: _capabilities(program, levels) for name, program in programs.items()}
+    any_dft = any(found[name].available for name, program in programs.items() if program.electrons)
     lines = []
     for name, capabilities in found.items():
         if not capabilities.available:
-            optional = needed != name if needed else any(other.available for other in found.values())
+            optional = name not in needed if needed else any_dft
             lines.append(
                 Finding(f"engine {name}", None if optional else False, capabilities.missing, capabilities.remedy)
             )
@@ -88,6 +91,12 @@ def _engines(settings: CampaignSettings | None) -> list[Finding]:
                 remedy = "install libxc's headers and rebuild GPAW (docs/installation.md)"
             lines.append(Finding(f"{name}: {feature}", True if present else None, detail, remedy))
     return lines or [Finding("engines", False, "none installed", "pip install 'materia[gpaw]'")]
+
+
+def _capabilities(program: Engine, levels: list[Level]) -> Capabilities:
+    """What an engine lacks for one of the levels that are its own, else what it can do."""
+    asked = [program.capabilities(one) for one in levels if one.engine == program.name] or [program.capabilities()]
+    return next((one for one in asked if not one.available), asked[0])
 
 
 def _slurm() -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from materia.compute import DriverLock
 from materia.data import Dataset
 from materia.errors import CampaignError, EngineError
 from materia.resources import resource
-from materia.simulation import engine, level, level_hash
+from materia.simulation import Level, engine, level_hash
 from materia.space import Pool, generate
 
 VERSIONS = ("materia", "torch", "e3nn", "optuna", "pymatgen", "ase", "gpaw", "gpaw-data", "mlflow", "numpy")
@@ -36,6 +37,11 @@ class Campaign:
     dataset: Dataset
     database: CampaignDatabase
     lock: DriverLock
+
+    @cached_property
+    def rungs(self) -> tuple[tuple[str, Level], ...]:
+        """(recipe, level) of the ladder, from the first on."""
+        return self.settings.ladder.rungs
 
 
 def now() -> str:
@@ -68,31 +74,32 @@ def check_engine(settings: CampaignSettings) -> None:
     """Before anything is written: can the campaign's calculations run at all?
 
     Raises:
-        EngineError: the engine of its level is not installed, or it has no MPI and is to run on several ranks.
+        EngineError: the engine of a level is not installed, or it has no MPI and is to run on several ranks.
     """
-    program = engine(level(settings.ladder.level).engine)
-    capabilities = program.capabilities()
-    if not capabilities.available:
-        raise EngineError(
-            f"{capabilities.missing}: the level {settings.ladder.level!r} needs it", remedy=capabilities.remedy
-        )
-    if settings.compute.ranks > 1 and not capabilities.features.get("mpi"):
-        raise EngineError(
-            f"{program.name} was built without MPI, and jobs are to run on {settings.compute.ranks} ranks",
-            where="compute.ranks",
-            remedy="build it with the MPI of the machine that computes (docs/installation.md), or leave ranks at 1",
-        )
+    for name, level in settings.ladder.levels.items():
+        program = engine(level.engine)
+        capabilities = program.capabilities(level)
+        if not capabilities.available:
+            raise EngineError(f"{capabilities.missing}: the level {name!r} needs it", remedy=capabilities.remedy)
+        if program.electrons and settings.compute.ranks > 1 and not capabilities.features.get("mpi"):
+            raise EngineError(
+                f"{program.name} was built without MPI, and jobs are to run on {settings.compute.ranks} ranks",
+                where="compute.ranks",
+                remedy="build it with the MPI of the machine that computes (docs/installation.md), or leave ranks at 1",
+            )
 
 
 def pseudopotentials(settings: CampaignSettings, pool: Pool) -> dict[str, str]:
-    """Digest of the engine's pseudopotential for every element of the candidates.
+    """Digest of the engine's pseudopotential for every element of the candidates, at the ladder's own level.
 
     Raises:
-        EngineError: it has none for one of them.
+        EngineError: it, or the potential of another rung, has none for one of them.
     """
-    chosen = level(settings.ladder.level)
-    elements: set[str] = set().union(*pool.compositions)
-    return engine(chosen.engine).pseudopotentials(sorted(elements), chosen)
+    elements = sorted(set().union(*pool.compositions))
+    found = {
+        name: engine(level.engine).pseudopotentials(elements, level) for name, level in settings.ladder.levels.items()
+    }
+    return found[settings.ladder.level]
 
 
 @contextmanager
@@ -148,7 +155,8 @@ def _pin(
 ) -> None:
     """Write what the campaign hangs on the first time; refuse to go on with anything else."""
     meta = database.meta()
-    chosen = level(settings.ladder.level)
+    chosen = settings.ladder.own
+    others = {name: level for name, level in settings.ladder.levels.items() if name != chosen.name}
     pinned = {
         "pool_hash": pool.hash,
         "dataset": {
@@ -157,7 +165,8 @@ def _pin(
             "n": len(dataset),
             "card": dict(dataset.card),
         },
-        "level": {"name": chosen.name, "hash": level_hash(chosen), **chosen.model_dump(mode="json", exclude={"name"})},
+        "level": _written(chosen),
+        "potentials": {name: _written(level) for name, level in others.items()},
         "pseudopotentials": pseudopotentials(settings, pool),
     }
     if "name" not in meta:
@@ -168,6 +177,7 @@ def _pin(
     kinds = {
         "pool_hash": "pool",
         "level": "level of theory",
+        "potentials": "interatomic potential",
         "dataset": "training dataset",
         "pseudopotentials": "set of pseudopotentials",
     }
@@ -180,6 +190,10 @@ def _pin(
                 where=database.path,
                 remedy="start a new campaign in another folder; compute.stores reuses finished calculations",
             )
+
+
+def _written(level: Level) -> dict[str, Any]:
+    return {"name": level.name, "hash": level_hash(level), **level.model_dump(mode="json", exclude={"name"})}
 
 
 def _write_started(path: Path, settings: CampaignSettings, dataset: Dataset, pool: Pool) -> None:

@@ -138,9 +138,10 @@ def _entry(name: str, calculation: Calculation, level: Level | None) -> Entry:
         # The gap of a grid is not that of recipe ``gap``, which follows the band path: no label at this level. And a
         # formation energy is one of a relaxed structure, or it would teach what a strained one costs.
         if relaxed is not None:
-            labels = labels_from(c.structure, level, [(relaxed.key, _energies(c))], references_for(level))
+            labels = labels_from(c.structure, [(level, relaxed.key, _energies(c))], references_for(level))
         else:
-            labels = labels_from(c.structure, level, [(jobs[0].key, {"energy_per_atom": c.numbers["energy"]})], None)
+            energy = {"energy_per_atom": c.numbers["energy"]}
+            labels = labels_from(c.structure, [(level, jobs[0].key, energy)], None)
     return Entry(name, prototype_label(c.structure), "computed", "", c.initial, c.structure, labels, jobs)
 
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._folder import Campaign
 from materia.campaign._labels import references_for
+from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
 from materia.crystal import same_phase
 from materia.errors import ElementError
 from materia.record import PickState
 from materia.search import Beliefs
-from materia.simulation import cost_features, engine, estimate_seconds, level, level_hash
+from materia.simulation import level_hash
 from materia.stability import Hull, HullEntry
 from materia.sustainability import supply_risk
 
@@ -26,7 +27,7 @@ class Knowledge:
 
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
-        self.level = level(campaign.settings.ladder.level)
+        self.level = campaign.settings.ladder.own
         self.references = references_for(self.level)
 
     @cached_property
@@ -59,12 +60,8 @@ class Knowledge:
         if path.is_file():
             kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
             return kept
-        program, pool = engine(self.level.engine), self.campaign.pool
-        costs = np.empty(len(pool))
-        for i in range(len(pool)):
-            crystal = pool.crystal(i)
-            features = cost_features(crystal, self.level, program.n_electrons(crystal, self.level))
-            costs[i] = sum(estimate_seconds(name, features) for name in self.campaign.settings.ladder.recipes)
+        pool, seconds = self.campaign.pool, seconds_of(self.campaign.rungs)
+        costs = np.array([seconds(pool.crystal(i)) for i in range(len(pool))])
         temporary = path.with_name("costs.tmp.npy")
         np.save(temporary, costs)
         temporary.replace(path)

@@ -13,35 +13,44 @@ from materia.simulation import Level, level_hash
 from materia.stability import References
 
 DIRECT = {"gap_pbe": q.GAP_PBE, "gap_direct_pbe": q.GAP_DIRECT_PBE, "volume_per_atom": q.VOLUME}
+OF_POTENTIALS = {
+    "energy_per_atom": q.ENERGY_POTENTIAL,
+    "volume_per_atom": q.VOLUME_POTENTIAL,
+    "distortion_energy": q.DISTORTION,
+}
 
 
 def labels_from(
-    crystal: Crystal, level: Level, results: Sequence[tuple[str, Mapping[str, Any]]], references: References | None
+    crystal: Crystal, results: Sequence[tuple[Level, str, Mapping[str, Any]]], references: References | None
 ) -> tuple[Label, ...]:
-    """Labels of one structure.
+    """Labels of one structure, those of DFT first. What a potential gives is a quantity of its own.
 
     Args:
         crystal: gives the composition.
-        level: the level of all jobs.
-        results: (job key, values) in the order of the ladder; later values replace earlier ones.
-        references: elemental energies at the same level, or ``None`` where there are none.
+        results: (level, job key, values) in the order of the ladder; later values replace earlier ones.
+        references: elemental energies at the level of DFT, or ``None`` where there are none.
     """
-    digest = level_hash(level)
     found: dict[str, Label] = {}
+    for level, key, values in sorted(results, key=lambda result: result[0].potential is not None):
+        digest = level_hash(level)
 
-    def put(name: str, value: float, key: str) -> None:
-        found[name] = Label(name, float(value), level.fidelity, level.name, digest, key)
+        def put(name: str, value: float, key: str = key, level: Level = level, digest: str = digest) -> None:
+            found[name] = Label(name, float(value), level.fidelity, level.name, digest, key)
 
-    for key, values in results:
+        if level.potential is not None:
+            for field, name in OF_POTENTIALS.items():
+                if field in values:
+                    put(name, values[field])
+            continue
         for field, name in DIRECT.items():
             if field in values:
-                put(name, values[field], key)
+                put(name, values[field])
         if "energy_per_atom" in values:
             energy = float(values["energy_per_atom"])
-            put(q.ENERGY, energy, key)
+            put(q.ENERGY, energy)
             formation = formation_energy(crystal, energy, references)
             if formation is not None:
-                put(q.FORMATION_ENERGY, formation, key)
+                put(q.FORMATION_ENERGY, formation)
     return tuple(found.values())
 
 

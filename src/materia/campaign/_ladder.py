@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from materia.campaign._folder import Campaign
 from materia.campaign._labels import labels_from
@@ -10,15 +10,31 @@ from materia.compute import Ledger
 from materia.crystal import Crystal
 from materia.data import Dataset
 from materia.record import JobSpec, Label, Outcome, OutcomeKind
-from materia.simulation import Level, make_job
+from materia.simulation import Level, cost_features, engine, estimate_seconds, make_job
 from materia.stability import References
 
 
-def rung_job(campaign: Campaign, level: Level, candidate_id: str, rung: int, structure: Crystal) -> JobSpec:
-    """The job of one rung."""
-    recipe = campaign.settings.ladder.recipes[rung]
-    ranks = campaign.settings.compute.ranks
-    return make_job(recipe, structure, level, name=f"{candidate_id}/{recipe}", ranks=ranks)
+def rung_job(campaign: Campaign, candidate_id: str, rung: int, structure: Crystal) -> JobSpec:
+    """The job of one rung, at the rung's level."""
+    recipe, level = campaign.rungs[rung]
+    named = recipe if level.name == campaign.settings.ladder.level else f"{recipe}@{level.name}"
+    return make_job(recipe, structure, level, name=f"{candidate_id}/{named}", ranks=campaign.settings.compute.ranks)
+
+
+def seconds_of(rungs: Sequence[tuple[str, Level]]) -> Callable[[Crystal], float]:
+    """What tells of a crystal how many CPU seconds all rungs are expected to take; raises EngineError where an element
+    has no pseudopotential."""
+    levels = {level.name: level for _, level in rungs}
+    programs = {name: engine(level.engine) for name, level in levels.items()}
+
+    def seconds(crystal: Crystal) -> float:
+        features = {
+            name: cost_features(crystal, level, programs[name].n_electrons(crystal, level))
+            for name, level in levels.items()
+        }
+        return sum(estimate_seconds(recipe, features[level.name]) for recipe, level in rungs)
+
+    return seconds
 
 
 def structure_after(structure: Crystal, outcome: Outcome) -> Crystal:
@@ -30,21 +46,20 @@ def structure_after(structure: Crystal, outcome: Outcome) -> Crystal:
 def climbed_labels(
     campaign: Campaign,
     ledger: Ledger,
-    level: Level,
     start: Crystal,
     candidate_id: str,
     references: References | None,
 ) -> tuple[Label, ...]:
-    """Labels of a candidate whose every rung is completed, gathered from the ledger by job key."""
+    """Labels of the rungs that a candidate has completed, gathered from the ledger by job key."""
     results, structure = [], start
-    for rung in range(len(campaign.settings.ladder.recipes)):
-        spec = rung_job(campaign, level, candidate_id, rung, structure)
+    for rung, (_, level) in enumerate(campaign.rungs):
+        spec = rung_job(campaign, candidate_id, rung, structure)
         outcome = ledger.outcome(spec.key)
         if outcome is None or not outcome.ok:
             break
-        results.append((spec.key, outcome.values))
+        results.append((level, spec.key, outcome.values))
         structure = structure_after(structure, outcome)
-    return labels_from(structure, level, results, references)
+    return labels_from(structure, results, references)
 
 
 def dataset_store(dataset: Dataset) -> Callable[[str], Outcome | None]:

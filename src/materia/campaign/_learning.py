@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._folder import Campaign
 from materia.record import PickState
-from materia.simulation import level, level_hash
+from materia.simulation import level_hash
 
 LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)
 MIN_EXAMPLES = 12
@@ -152,7 +152,7 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
 
     known: dict[str, Any] = {}
     # Labels that were imported are of many levels, which are not pooled: those of the campaign's own are used.
-    imported, own = "levels" in campaign.dataset.card, level_hash(level(campaign.settings.ladder.level))
+    imported, own = "levels" in campaign.dataset.card, level_hash(campaign.settings.ladder.own)
     for entry in campaign.dataset.computed:
         values = {x.quantity: x.value for x in entry.labels if not imported or x.level_hash == own}
         known[f"dataset/{entry.id}"] = Example(entry.initial, _learnable(values), entry.formula)

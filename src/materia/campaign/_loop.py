@@ -22,7 +22,7 @@ from materia.campaign._requests import Requests
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
-from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState, load_campaign
+from materia.record import CampaignRecord, Label, OverrideKind, OverrideState, Pick, PickState, load_campaign
 from materia.search import Beliefs, Conditions, Decider, finished
 
 
@@ -171,7 +171,7 @@ class Driver:
                 database.set_meta({"exhausted": number})
             return Step(Phase.PICKED, f"round {number}: no eligible candidate is left for slot {slot}")
         crystal = pool.crystal(decision.index)
-        spec = rung_job(self.campaign, self.knowledge.level, pool.ids[decision.index], 0, crystal)
+        spec = rung_job(self.campaign, pool.ids[decision.index], 0, crystal)
         pick = Pick(
             round=number,
             slot=slot,
@@ -220,24 +220,25 @@ class Driver:
         pick, database = row.pick, self.campaign.database
         if not outcome.ok:
             reason = f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason or outcome.kind.value
-            database.finish_pick(pick, PickState.FAILED, reason=reason, structure=row.structure)
+            labels = self._climbed(pick)  # of the rungs below: a result is kept, wherever the candidate failed
+            database.finish_pick(pick, PickState.FAILED, reason=reason, labels=labels, structure=row.structure)
             self.decider.tell(pick.trial_number, failure=reason)
             return True
         structure = structure_after(row.structure, outcome)
-        if row.rung + 1 < len(self.campaign.settings.ladder.recipes):
-            spec = rung_job(self.campaign, self.knowledge.level, pick.candidate_id, row.rung + 1, structure)
+        if row.rung + 1 < len(self.campaign.rungs):
+            spec = rung_job(self.campaign, pick.candidate_id, row.rung + 1, structure)
             with database.transaction():
                 database.climb(pick, row.rung + 1, spec.key, structure)
                 self.requests.add(pick.round, spec)
             return True
-        start = self.campaign.pool.crystal(pick.candidate_index)
-        labels = climbed_labels(
-            self.campaign, self.ledger, self.knowledge.level, start, pick.candidate_id, self.knowledge.references
-        )
-        database.finish_pick(pick, PickState.COMPUTED, labels=labels, structure=structure)
+        database.finish_pick(pick, PickState.COMPUTED, labels=self._climbed(pick), structure=structure)
         done = next(r for r in database.picks(pick.round) if r.pick.slot == pick.slot)
         self.decider.tell(pick.trial_number, self._values(done))
         return True
+
+    def _climbed(self, pick: Pick) -> tuple[Label, ...]:
+        start = self.campaign.pool.crystal(pick.candidate_index)
+        return climbed_labels(self.campaign, self.ledger, start, pick.candidate_id, self.knowledge.references)
 
     def _values(self, row: PickRow) -> dict[str, float]:
         """As told to the study: against the hull of the phases known before the pick's round, so that the order

@@ -10,6 +10,7 @@ from materia import files
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._values import values_of
+from materia.compute import Ledger
 from materia.crystal import Crystal
 from materia.data import Entry, export
 from materia.record import Label, PickState, load_campaign
@@ -20,7 +21,7 @@ from materia.tracking import TrackingError, track
 
 
 def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditions) -> str:
-    """Write ``ranking.json``, ``results.db``, ``report/index.html`` and the MLflow record anew.
+    """Write ``ranking.json``, ``results.db``, ``distorted/``, ``report/index.html`` and the MLflow record anew.
 
     Returns:
         why the MLflow record could not be written, or "". A tracking server that is away must not stop a campaign:
@@ -28,6 +29,7 @@ def write_outputs(campaign: Campaign, knowledge: Knowledge, conditions: Conditio
     """
     _write_ranking(campaign, knowledge, conditions)
     _write_database(campaign)
+    _write_distorted(campaign)
     record = load_campaign(campaign.folder)
     page = campaign.folder / "report" / "index.html"
     page.parent.mkdir(exist_ok=True)
@@ -114,6 +116,17 @@ def _write_database(campaign: Campaign) -> None:
     ]
     if entries:
         export(entries, campaign.folder / "results.db")
+
+
+def _write_distorted(campaign: Campaign) -> None:
+    """``distorted/ID.json``: what candidates fell into that an interatomic potential found to distort. The pool of a
+    campaign is frozen, so they are none of its candidates; another campaign takes the folder under ``space.files``."""
+    folder = campaign.folder / "distorted"
+    for job in Ledger(campaign.database.connection).jobs():
+        child = None if job.outcome is None else job.outcome.values.get("child")
+        if child is not None:
+            folder.mkdir(exist_ok=True)
+            write_json(folder / f"{job.spec.name.rsplit('/', 1)[0]}.json", child)
 
 
 def write_json(path: Path, content: Any) -> None:

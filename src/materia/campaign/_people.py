@@ -116,7 +116,7 @@ class People:
             if row.job_key not in shared:
                 self.manager.cancel([row.job_key], reason)
             outcome = self.manager.ledger.outcome(row.job_key)
-            last = row.rung + 1 == len(self.campaign.settings.ladder.recipes)
+            last = row.rung + 1 == len(self.campaign.rungs)
             ended = outcome is not None and outcome.kind is not OutcomeKind.CANCELLED and (last or not outcome.ok)
             if ended:  # the answer is there: it is not thrown away
                 with database.transaction():
@@ -128,7 +128,7 @@ class People:
 
     def _submit(self, row: PickRow) -> None:
         pick = row.pick
-        spec = rung_job(self.campaign, self.knowledge.level, pick.candidate_id, 0, row.structure)
+        spec = rung_job(self.campaign, pick.candidate_id, 0, row.structure)
         with self.campaign.database.transaction():
             self.campaign.database.set_pending(pick)
             self.requests.add(pick.round, spec)

@@ -13,6 +13,7 @@ import numpy as np
 
 from materia import files
 from materia.campaign._folder import load_dataset, now
+from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
@@ -20,7 +21,6 @@ from materia.compute import Cost, Energy, Site
 from materia.errors import CampaignError, EngineError
 from materia.search import Conditions
 from materia.search.replay import DataSettings, KnownPool, ReplaySettings, StrategySettings
-from materia.simulation import cost_features, engine, estimate_seconds, level
 from materia.space import generate
 
 MIN_HITS = 20  # below this a backtest cannot tell
@@ -143,16 +143,14 @@ def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
 
     The factors are those of the site profile or of the campaign file, as in the accounts afterwards; None without.
     """
-    chosen = level(settings.ladder.level)
-    pool, program = generate(settings.space), engine(chosen.engine)
+    pool, seconds_for = generate(settings.space), seconds_of(settings.ladder.rungs)
     rows = np.random.default_rng(settings.seed).permutation(len(pool))[:_SAMPLE]
     seconds = []
     for crystal in map(pool.crystal, map(int, rows)):
         try:
-            features = cost_features(crystal, chosen, program.n_electrons(crystal, chosen))
+            seconds.append(seconds_for(crystal))
         except EngineError as error:
             return {"unknown": error.what}
-        seconds.append(sum(estimate_seconds(recipe, features) for recipe in settings.ladder.recipes))
     limit = settings.search.max_cost_s
     affordable = [s for s in seconds if limit is None or s <= limit] or [min(seconds)]
     each = float(np.mean(affordable))

@@ -9,23 +9,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from materia.campaign._rungs import LadderSettings
 from materia.compute import ComputeSettings
 from materia.errors import ConfigError
 from materia.resources import resource
 from materia.search import Constraint, Objective, SearchSettings
-from materia.simulation import LEVELS, RECIPES
 from materia.space import SpaceSettings
 from materia.surrogate import SurrogateSettings
 from materia.tracking import TrackingSettings
-
-
-class LadderSettings(BaseModel):
-    """What is computed on a pick: recipes in order, each from the structure the one before left."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    level: Literal[tuple(LEVELS)] = "standard"  # type: ignore[valid-type]
-    recipes: tuple[Literal[tuple(RECIPES)], ...] = ("relax", "gap")  # type: ignore[valid-type]
 
 
 class CampaignSettings(BaseModel):
@@ -109,9 +100,23 @@ def _rooted(content: dict[str, Any], file: Path) -> dict[str, Any]:
     if isinstance(compute, dict) and isinstance(compute.get("stores"), list):
         stores = [str((file.parent / str(store)).resolve()) for store in compute["stores"]]
         content["compute"] = {**compute, "stores": stores}
+    ladder = content.get("ladder")
+    if isinstance(ladder, dict) and isinstance(ladder.get("potentials"), dict):
+        content["ladder"] = {**ladder, "potentials": _rooted_weights(ladder["potentials"], file.parent)}
     if isinstance(data, str) and data != "shipped" and not Path(data).is_absolute():
         content["data"] = str((file.parent / data).resolve())
     return content
+
+
+def _rooted_weights(potentials: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Files of weights that are named; an argument of a calculator is handed over as it is."""
+    rooted = {}
+    for name, potential in potentials.items():
+        listed = potential.get("weights") if isinstance(potential, dict) else None
+        if isinstance(listed, list):
+            potential = {**potential, "weights": [str((folder / str(file)).resolve()) for file in listed]}
+        rooted[name] = potential
+    return rooted
 
 
 def _explained(error: ValidationError, content: dict[str, Any], where: str | Path) -> ConfigError:

@@ -41,6 +41,12 @@ def changed_structures(record: CampaignRecord) -> set[str]:
     return {name for name, values in done if values.get("prototype_kept") is False}
 
 
+def distorting(record: CampaignRecord) -> set[str]:
+    """Candidates that a potential found to fall into a structure of lower symmetry."""
+    done = [(j.name.rsplit("/", 1)[0], j.outcome.values) for j in record.jobs if j.outcome is not None]
+    return {name for name, values in done if values.get("distorts") is True}
+
+
 def dataset(record: CampaignRecord) -> dict[str, Any]:
     card = record.dataset.get("card", {})
     plain = {k: v for k, v in card.items() if isinstance(v, (str, int, float)) and k not in ("name", "digest")}

@@ -125,7 +125,7 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
     columns = [c["quantity"] for c in _columns(record)]
     wanted = words.bounds(record.settings)
     limits = {q: _limits(record, q) for q in columns}
-    changed = facts.changed_structures(record)
+    changed, distorting = facts.changed_structures(record), facts.distorting(record)
     rows = []
     for r in record.ranking:
         cells = []
@@ -157,6 +157,7 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "round": r["round"],
                 "reason": words.reason(r.get("reason", "")),
                 "changed": r["candidate_id"] in changed,
+                "distorts": r["candidate_id"] in distorting,
             }
         )
     return rows
@@ -190,7 +191,7 @@ def _scenes(record: CampaignRecord) -> dict[str, Any]:
 def _details(record: CampaignRecord) -> list[dict[str, Any]]:
     """What the page shows of one candidate when it is opened."""
     picks = {p.candidate_id: p for r in record.rounds for p in r.picks}
-    changed = facts.changed_structures(record)
+    changed, distorting = facts.changed_structures(record), facts.distorting(record)
     details = []
     for row in record.ranking:
         pick = picks.get(row["candidate_id"])
@@ -217,6 +218,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 else sorted({f"{la.fidelity}, level {la.level}: {la.source}" for la in pick.labels}),
                 "reason": words.reason(row.get("reason", "")),
                 "changed": row["candidate_id"] in changed,
+                "distorts": row["candidate_id"] in distorting,
                 "structure": row["structure"],
             }
         )

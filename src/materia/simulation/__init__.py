@@ -2,32 +2,42 @@
 
 from materia.simulation._cost import cost_features, estimate_seconds
 from materia.simulation._failures import Failure, Reason
-from materia.simulation._jobs import job_key, make_job
+from materia.simulation._jobs import make_job
+from materia.simulation._keys import job_key
 from materia.simulation._levels import (
     ESPRESSO_ROUGH,
     ESPRESSO_STANDARD,
     LEVELS,
     ROUGH,
     STANDARD,
+    VASP_ROUGH,
+    VASP_STANDARD,
     Level,
     level,
     level_hash,
+    potential_level,
 )
+from materia.simulation._potentials import PRESETS, Potential, PotentialSettings
 from materia.simulation._recognise import key_at, recognise
 from materia.simulation.engines import Capabilities, Engine, engine
-from materia.simulation.recipes import RECIPES, recipe
+from materia.simulation.recipes import RECIPES, recipe, suits
 
 __all__ = [
     "ESPRESSO_ROUGH",
     "ESPRESSO_STANDARD",
     "LEVELS",
+    "PRESETS",
     "RECIPES",
     "ROUGH",
     "STANDARD",
+    "VASP_ROUGH",
+    "VASP_STANDARD",
     "Capabilities",
     "Engine",
     "Failure",
     "Level",
+    "Potential",
+    "PotentialSettings",
     "Reason",
     "cost_features",
     "engine",
@@ -37,6 +47,8 @@ __all__ = [
     "level",
     "level_hash",
     "make_job",
+    "potential_level",
     "recipe",
     "recognise",
+    "suits",
 ]

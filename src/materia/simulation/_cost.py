@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from materia.crystal import Crystal
 from materia.simulation._kpoints import irreducible_kpoints
 from materia.simulation._levels import Level
+from materia.simulation._supercell import supercell
 
 # Peak MB = the program + so many times all wave functions. Peaks of twelve relaxations and gaps at level standard, with
 # 4 to 30 MB of wave functions, lie at 0.85 to 1.28 of it (experiments/cost/memory.py).
@@ -26,8 +27,20 @@ _COEFFICIENTS = {
 }
 
 
+# CPU seconds of a potential = a + b n for n atoms of the cell, or of the supercell that is rattled: start of the
+# program, and work; peak MB likewise. As seen with CHGNet 0.4 on crystals of 1 to 5 atoms (docs/engines.md); other
+# potentials differ by orders of magnitude.
+_POTENTIAL = {"static": (3.0, 0.05), "relax": (3.0, 0.1), "distorts": (3.0, 0.2)}
+_POTENTIAL_MB = (500.0, 14.0)
+
+
 def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str, float]:
-    """Size of the calculation: atoms, electrons, k-points, plane waves."""
+    """Size of the calculation: atoms, electrons, k-points, plane waves; of a potential, atoms, also of a supercell."""
+    if level.potential is not None:
+        return {
+            "n_atoms": float(crystal.n_atoms),
+            "n_supercell": float(crystal.n_atoms * math.prod(supercell(crystal))),
+        }
     wave_vector = math.sqrt(2 * level.cutoff_ev / HARTREE_BOHR)
     return {
         "n_atoms": float(crystal.n_atoms),
@@ -39,6 +52,9 @@ def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str,
 
 def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
     """CPU seconds a recipe is expected to take."""
+    if "n_planewaves" not in features:
+        fixed, per_atom = _POTENTIAL[recipe_name]
+        return fixed + per_atom * features["n_supercell" if recipe_name == "distorts" else "n_atoms"]
     bands = features["n_electrons"] / 2 + 4
     waves, kpoints = features["n_planewaves"], features["n_kpoints"]
     fixed, per_kpoint, transforms, algebra = _COEFFICIENTS[recipe_name]
@@ -49,8 +65,10 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
 def estimate_memory_mb(features: Mapping[str, float], ranks: int = 1) -> float:
     """Peak memory a job is expected to have, MB: the program and so many wave functions of 16 bytes a coefficient.
 
-    Of all its ranks together: each holds the program, and its share of the wave functions.
+    Of all its ranks together: each holds the program, and its share of the wave functions. A potential has none.
     """
+    if "n_planewaves" not in features:
+        return _POTENTIAL_MB[0] + _POTENTIAL_MB[1] * features["n_supercell"]
     bands = features["n_electrons"] / 2 + 4
     coefficients = bands * features["n_planewaves"] * features["n_kpoints"]
     return ranks * PROGRAM_MB + COPIES * 16 * coefficients / 1e6

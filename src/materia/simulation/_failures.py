@@ -15,6 +15,7 @@ class Reason(StrEnum):
     ATOMS_OVERLAP = "atoms_overlap"
     MISSING_PSEUDOPOTENTIAL = "missing_pseudopotential"
     OPEN_SHELL = "open_shell"
+    UNSUPPORTED = "unsupported"  # the engine cannot do this structure: an element or a property it does not know
     OUT_OF_MEMORY = "out_of_memory"
     KILLED = "killed"  # the program that computes, by a signal; the job itself lived on
     ENGINE_MISSING = "engine_missing"

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from materia.compute import LAUNCH
-from materia.crystal import Crystal, structure_hash
+from materia.crystal import Crystal
+from materia.errors import EngineError
 from materia.record import JobSpec, Resources
 from materia.simulation._cost import cautious_memory_mb, cost_features, estimate_memory_mb, estimate_seconds
+from materia.simulation._keys import job_key
 from materia.simulation._levels import Level, level_hash
 from materia.simulation._ranks import useful_ranks
 from materia.simulation.engines import Engine, engine
-from materia.simulation.recipes import recipe
+from materia.simulation.recipes import recipe, suits
 
 WALLTIME_FACTOR = 8.0
 MIN_WALLTIME_S = 600
 WAVES_PER_RANK = 250  # at least, where ranks share a k-point: a choice that keeps ranks busy, not a measured optimum
-
-
-def job_key(recipe_name: str, crystal: Crystal, hash_of_level: str) -> str:
-    """Hash of recipe, structure (coordinates rounded as in :func:`materia.crystal.structure_hash`) and level."""
-    text = json.dumps([recipe_name, structure_hash(crystal), hash_of_level])
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _useful(most: int, n_kpoints: int, features: Mapping[str, float], program: Engine) -> int:
@@ -44,15 +38,18 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
 
     Raises:
         ConfigError: unknown recipe.
-        EngineError: unknown engine, or no pseudopotential for an element.
+        EngineError: unknown engine, one that cannot do this recipe, or no pseudopotential for an element.
     """
     recipe(recipe_name)
     program = engine(level.engine)
+    if why_not := suits(recipe_name, program.electrons):
+        raise EngineError(f"{recipe_name} at level {level.name!r}: {why_not}", remedy="use a level of the other kind")
     digest = level_hash(level, program.pseudopotentials(crystal.elements, level))
     key = job_key(recipe_name, crystal, digest)
     features = cost_features(crystal, level, program.n_electrons(crystal, level))
     seconds = estimate_seconds(recipe_name, features)
-    ranks = _useful(ranks, 1 if recipe_name == "molecule" else int(features["n_kpoints"]), features, program)
+    n_kpoints = 1 if recipe_name == "molecule" else int(features.get("n_kpoints", 1))
+    ranks = _useful(ranks, n_kpoints, features, program) if program.electrons else 1
     memory_mb, walltime_s = cautious_memory_mb(features, ranks), int(WALLTIME_FACTOR * seconds / ranks)
     payload: dict[str, Any] = {
         "version": 1,
@@ -70,5 +67,5 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
         features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(features, ranks)},
         resources=Resources(ranks, memory_mb, max(MIN_WALLTIME_S, walltime_s), ranks),
         name=name or f"{crystal.formula}/{recipe_name}",
-        family=f"{recipe_name} {program.name}",
+        family=f"{recipe_name} {program.name if level.potential is None else level.potential.package}",
     )

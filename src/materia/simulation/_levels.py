@@ -7,16 +7,28 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from materia.errors import ConfigError
+from materia.simulation._potentials import PRESETS, Potential, PotentialSettings, found_here
+
+_PLANE_WAVES = ("xc", "cutoff_ev", "kpoint_density", "path_density", "smearing_ev", "spin", "hubbard_u")
 
 
 class Level(BaseModel):
-    """Every setting that a computed value depends on.
+    """Every setting that a computed value depends on: those of plane waves, or an interatomic potential.
 
     The engine's version is provenance, not level; the digests of the PAW sets are added per job
-    (:func:`level_hash`), since they depend on the elements in it.
+    (:func:`level_hash`), since they depend on the elements in it. Of a potential, versions and weights are level:
+    nothing else says what it computes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,14 +37,28 @@ class Level(BaseModel):
     engine: str = "gpaw"
     fidelity: str = "PBE"
     xc: str = "PBE"
-    cutoff_ev: float = Field(gt=0, description="plane-wave cutoff, eV")
-    kpoint_density: float = Field(gt=0, description="k-points per 1/Å along each reciprocal vector (2π included)")
-    path_density: float = Field(gt=0, description="points per 1/Å along the band path (2π included)")
-    smearing_ev: float = Field(ge=0, description="Fermi-Dirac width, eV; energies are extrapolated to zero width")
+    cutoff_ev: float = Field(0.0, ge=0, description="plane-wave cutoff, eV")
+    kpoint_density: float = Field(0.0, ge=0, description="k-points per 1/Å along each reciprocal vector (2π included)")
+    path_density: float = Field(0.0, ge=0, description="points per 1/Å along the band path (2π included)")
+    smearing_ev: float = Field(0.0, ge=0, description="Fermi-Dirac width, eV; energies are extrapolated to zero width")
     spin: str = "closed shell"
     hubbard_u: Mapping[str, float] = Field(default_factory=dict)
     force_tolerance: float = Field(gt=0, description="largest force left after relaxation, eV/Å")
     stress_tolerance: float = Field(gt=0, description="largest stress component left after relaxation, GPa")
+    potential: Potential | None = Field(None, description="instead of plane waves: what engine ase computes with")
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Level:
+        if self.potential is None and not (self.cutoff_ev and self.kpoint_density and self.path_density):
+            raise ValueError("a level without a potential needs cutoff_ev, kpoint_density and path_density")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _stated(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Only what applies. So the hash of a plane-wave level is what it was before there were potentials."""
+        absent = ("potential",) if self.potential is None else _PLANE_WAVES
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if name not in absent}
 
 
 # Cutoff, density and smearing were chosen by experiments/convergence (figures in docs/level.md).
@@ -55,22 +81,53 @@ ROUGH = Level(
     force_tolerance=0.1,
     stress_tolerance=2.0,
 )
-# The same settings for pw.x; its pseudopotentials are the user's, so these are levels of their own.
+# The same settings for pw.x and VASP; their pseudopotentials are the user's, so these are levels of their own.
 ESPRESSO_STANDARD = STANDARD.model_copy(update={"name": "espresso-standard", "engine": "espresso"})
 ESPRESSO_ROUGH = ROUGH.model_copy(update={"name": "espresso-rough", "engine": "espresso"})
+VASP_STANDARD = STANDARD.model_copy(update={"name": "vasp-standard", "engine": "vasp"})
+VASP_ROUGH = ROUGH.model_copy(update={"name": "vasp-rough", "engine": "vasp"})
 
-LEVELS = {level.name: level for level in (STANDARD, ROUGH, ESPRESSO_STANDARD, ESPRESSO_ROUGH)}
+LEVELS = {
+    level.name: level for level in (STANDARD, ROUGH, ESPRESSO_STANDARD, ESPRESSO_ROUGH, VASP_STANDARD, VASP_ROUGH)
+}
 
 
-def level(name: str) -> Level:
+POTENTIAL_FIDELITY = "potential"
+
+
+def level(name: str, potentials: Mapping[str, PotentialSettings] | None = None) -> Level:
     """The level of that name.
+
+    Args:
+        name: of one of ours, of a potential that has a name here, or of one of ``potentials``.
+        potentials: name -> potential, as a campaign file names them.
 
     Raises:
         ConfigError: there is none; the message lists those there are.
+        EngineError: weights that a potential names are not there.
     """
-    if name not in LEVELS:
-        raise ConfigError(f"unknown level {name!r}", remedy=f"use one of: {', '.join(LEVELS)}")
-    return LEVELS[name]
+    named = {**PRESETS, **(potentials or {})}
+    if name in LEVELS:
+        return LEVELS[name]
+    if name not in named:
+        raise ConfigError(f"unknown level {name!r}", remedy=f"use one of: {', '.join([*LEVELS, *named])}")
+    return potential_level(name, named[name])
+
+
+def potential_level(name: str, settings: PotentialSettings) -> Level:
+    """The level of a potential as this machine has it.
+
+    Raises:
+        EngineError: weights that it names are not there.
+    """
+    return Level(
+        name=name,
+        engine="ase",
+        fidelity=POTENTIAL_FIDELITY,
+        force_tolerance=settings.force_tolerance,
+        stress_tolerance=settings.stress_tolerance,
+        potential=found_here(settings),
+    )
 
 
 def level_hash(chosen: Level, pseudopotentials: Mapping[str, str] | None = None) -> str:

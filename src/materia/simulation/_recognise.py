@@ -8,9 +8,9 @@ from typing import Any
 
 from materia.crystal import Crystal
 from materia.errors import EngineError
-from materia.simulation._jobs import job_key
+from materia.simulation._keys import key_with
 from materia.simulation._kpoints import grid_size
-from materia.simulation._levels import LEVELS, Level, level_hash
+from materia.simulation._levels import LEVELS, Level
 from materia.simulation.engines import engine
 
 
@@ -60,5 +60,4 @@ def key_at(recipe: str, crystal: Crystal, level: Level) -> str:
     Raises:
         EngineError: no pseudopotential for an element.
     """
-    program = engine(level.engine)
-    return job_key(recipe, crystal, level_hash(level, program.pseudopotentials(crystal.elements, level)))
+    return key_with(recipe, crystal, level, engine(level.engine))

@@ -26,9 +26,9 @@ class EngineConformance:
     crystal: Crystal = SILICON
 
     def test_capabilities_are_stated(self) -> None:
-        found = self.engine.capabilities()
-        assert found.available == (not found.missing)
-        assert found.available or found.remedy
+        for found in (self.engine.capabilities(), self.engine.capabilities(self.level)):
+            assert found.available == (not found.missing)
+            assert found.available or found.remedy
 
     def test_says_whether_its_ranks_are_its_own_to_start(self) -> None:
         assert self.engine.own_ranks in (True, False)
@@ -64,12 +64,24 @@ class EngineConformance:
         choices = self.engine.choices(self.crystal, self.level)
         assert json.loads(json.dumps(choices)) == choices
 
-    def test_energy_forces_stress_and_bands(self, tmp_path: Path) -> None:
+    def test_energy_forces_and_stress(self, tmp_path: Path) -> None:
         atoms = self.crystal.to_ase()
         atoms.calc = self.engine.calculator(self.crystal, self.level, tmp_path / "log.txt")
         assert np.isfinite(atoms.get_potential_energy())
         assert atoms.get_forces().shape == (self.crystal.n_atoms, 3)
         assert atoms.get_stress().shape == (6,)
+
+    def test_bands_come_in_rising_order_or_there_are_none(self, tmp_path: Path) -> None:
+        atoms = self.crystal.to_ase()
+        atoms.calc = self.engine.calculator(self.crystal, self.level, tmp_path / "log.txt")
+        atoms.get_potential_energy()
+        if not self.engine.electrons:
+            assert self.engine.n_electrons(self.crystal, self.level) == 0
+            try:
+                self.engine.bands(atoms, self.level, tmp_path / "bands.txt")
+            except Failure:
+                return
+            raise AssertionError("bands without electrons")
         bands = self.engine.bands(atoms, self.level, tmp_path / "bands.txt")
         assert 2 * bands.n_occupied == self.engine.n_electrons(self.crystal, self.level)
         for kpoints, eigenvalues in ((bands.grid_kpoints, bands.grid), (bands.path_kpoints, bands.path)):

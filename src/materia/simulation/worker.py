@@ -89,7 +89,7 @@ def _carry_over(folder: Path, world: World, provenance: dict[str, Any]) -> None:
 def _compute(
     job: dict[str, Any], level: Level, program: Engine, folder: Path, provenance: dict[str, Any], remedies: list[str]
 ) -> dict[str, Any]:
-    capabilities = program.capabilities()
+    capabilities = program.capabilities(level)
     if not capabilities.available:
         raise Failure(Reason.ENGINE_MISSING, f"{capabilities.missing}; {capabilities.remedy}")
     provenance |= {"engine": program.name, "versions": program.versions()}
@@ -102,7 +102,7 @@ def _compute(
     if level_hash(level, digests) != job["level_hash"]:
         raise Failure(
             Reason.MISSING_PSEUDOPOTENTIAL,
-            "the pseudopotentials on this machine are not those of the job (other digests)",
+            "the pseudopotentials, or the potential, on this machine are not those of the job (other digests)",
         )
     provenance["pseudopotentials"] = digests
     if choices := program.choices(crystal, level):

@@ -60,19 +60,22 @@ class Bands:
 
 
 class Engine(Protocol):
-    """A program that solves for energies, forces, stresses and bands of a crystal.
+    """A program that gives energies, forces, stresses and bands of a crystal.
 
     Attributes:
         name: as in a level.
+        electrons: whether it solves for electrons. One that does not (an interatomic potential) has no bands, counts 0
+            electrons, and where it must name pseudopotentials it names what it computes the element with.
         own_ranks: whether several ranks are those of another program, which the engine starts itself from a single
             Python process (``materia.simulation._ranks.launcher_words``); else Python itself runs on every rank.
     """
 
     name: str
+    electrons: bool
     own_ranks: bool
 
-    def capabilities(self) -> Capabilities:
-        """What it can do here; never raises."""
+    def capabilities(self, level: Level | None = None) -> Capabilities:
+        """What it can do here; never raises. With a level: what that one needs of it is there as well."""
         ...
 
     def world(self) -> World:
@@ -104,7 +107,11 @@ class Engine(Protocol):
         ...
 
     def bands(self, atoms: Atoms, level: Level, log: Path) -> Bands:
-        """Eigenvalues on the self-consistent grid and along the band path of a converged state."""
+        """Eigenvalues on the self-consistent grid and along the band path of a converged state.
+
+        Raises:
+            Failure: the engine has no electrons.
+        """
         ...
 
     def classify(self, error: BaseException) -> Failure:

@@ -45,9 +45,10 @@ class EspressoEngine:
     """Runs pw.x in the job's folder; the driver asks only for capabilities, digests and electron counts."""
 
     name = "espresso"
+    electrons = True
     own_ranks = True
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, level: Level | None = None) -> Capabilities:
         from materia.simulation.engines import _pwscf
 
         found = _pwscf.program()

@@ -82,9 +82,10 @@ class GPAWEngine:
     """Runs in the job's own process; the driver asks only for capabilities, digests and electron counts."""
 
     name = "gpaw"
+    electrons = True
     own_ranks = False
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, level: Level | None = None) -> Capabilities:
         try:
             found = version("gpaw")
         except PackageNotFoundError:

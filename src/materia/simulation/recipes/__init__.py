@@ -1,4 +1,4 @@
-"""Recipes: steps of DFT work, each a short function over an engine."""
+"""Recipes: steps of DFT work, or of work with a potential, each a short function over an engine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from materia.errors import ConfigError
+from materia.simulation.recipes._distorts import distorts
 from materia.simulation.recipes._gap import gap, gap_from_bands
 from materia.simulation.recipes._reference import molecule, static
 from materia.simulation.recipes._relax import MAX_VOLUME_CHANGE, relax
@@ -15,7 +16,10 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "gap": gap,
     "static": static,
     "molecule": molecule,
+    "distorts": distorts,
 }
+_ELECTRONS = frozenset({"gap", "molecule"})
+_POTENTIAL = frozenset({"distorts"})
 
 
 def recipe(name: str) -> Callable[..., dict[str, Any]]:
@@ -29,4 +33,24 @@ def recipe(name: str) -> Callable[..., dict[str, Any]]:
     return RECIPES[name]
 
 
-__all__ = ["MAX_VOLUME_CHANGE", "RECIPES", "gap", "gap_from_bands", "molecule", "recipe", "relax", "static"]
+def suits(name: str, electrons: bool) -> str:
+    """Why the recipe cannot be done by an engine with electrons, or without; "" where it can."""
+    if name in _ELECTRONS and not electrons:
+        return "a potential has no electrons, and so neither gap nor spin"
+    if name in _POTENTIAL and electrons:
+        return "hundreds of steps of a supercell are work for a potential"
+    return ""
+
+
+__all__ = [
+    "MAX_VOLUME_CHANGE",
+    "RECIPES",
+    "distorts",
+    "gap",
+    "gap_from_bands",
+    "molecule",
+    "recipe",
+    "relax",
+    "static",
+    "suits",
+]

@@ -1,0 +1,99 @@
+"""The ladder of a campaign file: which recipes, in which order, each at which level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer, model_validator
+
+from materia.simulation import LEVELS, PRESETS, RECIPES, Level, PotentialSettings, level, suits
+
+
+class Rung(BaseModel):
+    """One recipe; in the file its name alone, or with a level of its own: ``{recipe: relax, level: chgnet}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    level: str | None = Field(None, description="null: the ladder's")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return {"recipe": given} if isinstance(given, str) else given
+
+    @model_serializer
+    def _as_written(self) -> str | dict[str, str]:
+        return self.recipe if self.level is None else {"recipe": self.recipe, "level": self.level}
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RECIPES:
+            raise ValueError(f"there is no such recipe; known are {', '.join(RECIPES)}")
+        return name
+
+
+class LadderSettings(BaseModel):
+    """What is computed on a pick: recipes in order, each from the structure the one before left."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    potentials: Mapping[str, PotentialSettings] = Field(
+        default_factory=dict, description="levels of your own: ASE calculators by import path. What is named is run"
+    )
+    level: str = "standard"
+    recipes: tuple[Rung, ...] = Field(("relax", "gap"), validate_default=True)
+
+    @field_validator("potentials")
+    @classmethod
+    def _names(cls, potentials: Mapping[str, PotentialSettings]) -> Mapping[str, PotentialSettings]:
+        taken = sorted({*LEVELS, *PRESETS} & set(potentials))
+        if taken:
+            raise ValueError(f"{', '.join(taken)} is the name of a level that materia has")
+        return potentials
+
+    @field_validator("level")
+    @classmethod
+    def _level_known(cls, name: str, info: ValidationInfo) -> str:
+        return _require_level(name, info)
+
+    @field_validator("recipes")
+    @classmethod
+    def _rungs_fit(cls, rungs: tuple[Rung, ...], info: ValidationInfo) -> tuple[Rung, ...]:
+        for rung in rungs:
+            name = info.data.get("level", "standard") if rung.level is None else _require_level(rung.level, info)
+            if rung.level in LEVELS and rung.level != info.data.get("level"):
+                raise ValueError(
+                    f"{rung.recipe} at level {name!r}: only a potential has rungs of its own, DFT is at one level"
+                )
+            if why_not := suits(rung.recipe, electrons=name in LEVELS):
+                raise ValueError(f"{rung.recipe} at level {name!r}: {why_not}")
+        return rungs
+
+    @property
+    def rungs(self) -> tuple[tuple[str, Level], ...]:
+        """(recipe, level) from the first on; potentials as this machine has them.
+
+        Raises:
+            EngineError: weights that a potential names are not there.
+        """
+        return tuple((rung.recipe, level(rung.level or self.level, self.potentials)) for rung in self.recipes)
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """The levels of all rungs by name, and the ladder's own; errors as of :attr:`rungs`."""
+        return {one.name: one for one in (self.own, *(one for _, one in self.rungs))}
+
+    @property
+    def own(self) -> Level:
+        """The level of the rungs that name none; errors as of :attr:`rungs`."""
+        return level(self.level, self.potentials)
+
+
+def _require_level(name: str, info: ValidationInfo) -> str:
+    known = [*LEVELS, *PRESETS, *info.data.get("potentials", {})]
+    if name not in known:
+        raise ValueError(f"there is no level {name!r}; known are {', '.join(known)}")
+    return name
