@@ -16,6 +16,7 @@ from materia.campaign._folder import Campaign, now, open_campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import climbed_labels, dataset_store, rung_job, structure_after
 from materia.campaign._learning import PoolPredictions, predict_pool
+from materia.campaign._left import still_to_find
 from materia.campaign._outputs import write_outputs
 from materia.campaign._people import People
 from materia.campaign._requests import Requests
@@ -23,7 +24,7 @@ from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
 from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState, load_campaign
-from materia.search import Beliefs, Conditions, Decider, finished
+from materia.search import Beliefs, Conditions, Decider, Remaining, finished
 
 
 class Phase(StrEnum):
@@ -89,6 +90,7 @@ class Driver:
         self.people = People(campaign, self.knowledge, self.manager, self.requests, self.decider)
         self._predictions: tuple[int, PoolPredictions] | None = None
         self._believed: tuple[int, Beliefs | None] | None = None
+        self._known_left: tuple[int, Remaining | None] | None = None
 
     def step(self) -> Step:
         """Do the next thing that can be done. Safe to repeat, and to kill at any line.
@@ -104,7 +106,8 @@ class Driver:
             return Step(Phase.FINISHED, "the campaign is finished")
         open_rounds = [number for number, state in rounds if state == "open"]
         if not open_rounds:
-            reason = finished(search, len(rounds))
+            rules = search.stop is not None and len(rounds) < search.rounds
+            reason = finished(search, len(rounds), self._left(len(rounds)) if rules else None)
             if reason and not self.people.pins():  # what a person pinned is computed, in a round of its own if need be
                 return self._finish(len(rounds), reason)
             return self._open_round(len(rounds))
@@ -129,6 +132,8 @@ class Driver:
 
     def _open_round(self, number: int) -> Step:
         predictions = self._predict(number)
+        with self.campaign.database.transaction():
+            self._keep_left(number)
         self.requests.open_round(number)
         self.campaign.database.open_round(number, predictions.n_labelled, predictions.metrics)
         return Step(Phase.TRAINED, f"round {number}: surrogate trained on {predictions.n_labelled} labelled structures")
@@ -200,6 +205,30 @@ class Driver:
             self._believed = (number, self.knowledge.beliefs(predictions, before_round=number))
         return self._believed[1]
 
+    def _left(self, number: int) -> Remaining | None:
+        """What is still to be found before a round."""
+        if self._known_left is None or self._known_left[0] != number:
+            computed = [r for r in self.campaign.database.picks() if r.pick.state is PickState.COMPUTED]
+            left = still_to_find(
+                self.campaign,
+                self.knowledge,
+                self.conditions,
+                self._beliefs(number, self._predict(number)),
+                number,
+                verdicts={r.pick.candidate_id: self.conditions.evaluate(self._values(r)) for r in computed},
+                pinned=self.people.pinned(),
+                vetoed=self.people.vetoed(),
+            )
+            self._known_left = (number, left)
+        return self._known_left[1]
+
+    def _keep_left(self, number: int) -> None:
+        """Write it down (within the caller's transaction)."""
+        left = self._left(number)
+        if left is not None:
+            before = self.campaign.database.meta().get("remaining", {})
+            self.campaign.database.set_meta({"remaining": {**before, str(number): left.to_json()}})
+
     def _compute(self, number: int) -> Step:
         self.manager.advance()
         moved = [self._climb(row) for row in self.campaign.database.picks(number)]
@@ -249,6 +278,7 @@ class Driver:
         last = self._predict(rounds)  # the last results train a last model, which ranks what is left
         self.people.judge(self.conditions, lambda: self._beliefs(rounds, last))
         with self.campaign.database.transaction():
+            self._keep_left(rounds)
             self.campaign.database.set_meta({"state": "finished", "finished": now(), "stopped_because": reason})
         trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
         return Step(Phase.FINISHED, f"finished: {reason}" + (f" ({trouble})" if trouble else ""))

@@ -123,7 +123,8 @@ def _known(settings: CampaignSettings) -> tuple[int, int]:
 def _backtest(settings: CampaignSettings, known: int, seeds: int) -> ReplaySettings:
     options = {} if settings.surrogate is None else settings.surrogate.model_dump(mode="json")
     learner = "none" if settings.surrogate is None else "network"
-    mine = StrategySettings(name=CAMPAIGN, learner=learner, options=options, search=settings.search)
+    search = settings.search.model_copy(update={"stop": None})  # how fast it is, not when it ends
+    mine = StrategySettings(name=CAMPAIGN, learner=learner, options=options, search=search)
     forest = {"acquisition": "probability", "exploration": 0.0, "diversity": 0.0}
     return ReplaySettings(
         version=1,

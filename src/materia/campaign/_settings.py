@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from materia.compute import ComputeSettings
 from materia.errors import ConfigError
@@ -47,6 +47,14 @@ class CampaignSettings(BaseModel):
     ladder: LadderSettings = Field(default_factory=LadderSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
+
+    @model_validator(mode="after")
+    def _stop_rules_apply(self) -> Self:
+        if self.search.stop is not None:
+            self.search.stop.check(self.objectives, self.constraints)
+            if self.surrogate is None:
+                raise ValueError("search.stop goes by a surrogate's predictions, and surrogate is null")
+        return self
 
 
 def find_campaign_file(name: str | Path) -> Path:

@@ -108,6 +108,7 @@ def status(folder: Folder, json: Json = False) -> None:
     """Where a campaign stands; safe while it runs."""
     from materia.compute import driver_trouble
     from materia.record import load_campaign
+    from materia.report import remaining_summary, told_remaining
 
     record = load_campaign(folder)
     trouble = "" if record.state == "finished" else driver_trouble(record.folder)
@@ -124,6 +125,8 @@ def status(folder: Folder, json: Json = False) -> None:
     running = [job for job in record.jobs if job.outcome is None]
     for job in running:
         out.print(f"  [dim]{job.state:>10}[/dim]  {job.name}")
+    if left := remaining_summary(record):
+        out.print(f"  still to be found: {told_remaining(left[-1])}", markup=False)
     if trouble:
         out.print(f"[red]no driver job comes any more:[/red] {trouble}")
     _print_people(record)
@@ -172,13 +175,16 @@ def init(
 
 def _summary(record: CampaignRecord) -> dict[str, Any]:
     from materia.record import to_json
-    from materia.report import overrides_summary, totals
+    from materia.report import overrides_summary, remaining_summary, totals
 
     return {
         "name": record.name,
         "state": record.state,
         "folder": str(record.folder),
         "pool": {"n": record.pool.get("n"), "hash": record.pool.get("hash")},
+        "stopped_because": record.meta.get("stopped_because", ""),
+        "plan": record.meta.get("plan"),
+        "remaining": remaining_summary(record),
         "cost": totals(record),
         "rounds": to_json(record.rounds),
         "ranking": record.ranking,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from materia.search.replay._pool import KnownPool
     from materia.search.replay._run import play_all
     from materia.search.replay._settings import DataSettings, ReplaySettings, StrategySettings, load_replay
+    from materia.search.replay._stopping import stopping
     from materia.search.replay._trajectory import Trajectory, play
     from materia.search.replay.learner import Learned, Learner
 
@@ -24,6 +25,7 @@ _HOME = {
     "load_replay": "_settings",
     "play": "_trajectory",
     "play_all": "_run",
+    "stopping": "_stopping",
     "summarise": "_measures",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "load_replay",
     "play",
     "play_all",
+    "stopping",
     "summarise",
 ]
 

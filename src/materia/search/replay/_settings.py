@@ -74,7 +74,8 @@ class ReplaySettings(_Strict):
         batch: calculations a round.
         seeds: runs of each strategy, seeds 0 to seeds - 1.
         share: of all hits; accelerations are those to this point.
-        until: share of all hits at which a run ends, at least ``share`` and by default the same.
+        until: share of all hits at which a run ends, at least ``share`` and by default the same. A run of a strategy
+            with stop rules goes on until they would have stopped it and 95 % of all hits are found.
         most: calculations after which a run ends in any case; by default the whole pool.
     """
 
@@ -98,6 +99,12 @@ class ReplaySettings(_Strict):
             raise ValueError(f"two strategies are named {', '.join(doubled)}")
         if self.until is not None and self.until < self.share:
             raise ValueError(f"until ({self.until}) lies below share ({self.share})")
+        for strategy in self.strategies:
+            rules = strategy.search.stop
+            if rules is not None:
+                rules.check(self.objectives, self.constraints)
+                if rules.cpu_hours_per_hit is not None:
+                    raise ValueError("stop.cpu_hours_per_hit: a replay predicts no costs; write calculations_per_hit")
         return self
 
     @property
