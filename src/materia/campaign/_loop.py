@@ -292,15 +292,15 @@ class Driver:
 
 
 @contextmanager
-def open_driver(file: Path | None, folder: Path, *, progress: bool = False) -> Iterator[Driver]:
+def open_driver(file: Path | None, folder: Path, *, progress: bool = False, override: str = "") -> Iterator[Driver]:
     """A driver on a campaign folder; made from ``file`` if there is none yet."""
-    with open_campaign(file, folder, progress=progress) as campaign:
+    with open_campaign(file, folder, progress=progress, override=override) as campaign:
         yield Driver(campaign, progress=progress)
 
 
-def step(folder: str | Path, file: str | Path | None = None) -> Step:
-    """One tick of a campaign, as from cron."""
-    with open_driver(None if file is None else Path(file), Path(folder)) as driver:
+def step(folder: str | Path, file: str | Path | None = None, *, override: str = "") -> Step:
+    """One tick of a campaign, as from cron; ``override`` as for :func:`run`."""
+    with open_driver(None if file is None else Path(file), Path(folder), override=override) as driver:
         return driver.step()
 
 
@@ -311,6 +311,7 @@ def run(
     progress: bool = False,
     on_step: Callable[[Step, Driver], None] | None = None,
     seconds: float | None = None,
+    override: str = "",
 ) -> CampaignRecord:
     """Run a campaign to its end, or resume it; returns its record.
 
@@ -321,9 +322,11 @@ def run(
         on_step: called after every tick.
         seconds: leave between two ticks after this time, but not before one was done; the record's ``state`` then
             says that the campaign is still running. ``None``: never.
+        override: reason for which the campaign starts although its plan does not speak for it (``search.plan:
+            required``); kept with who gave it and when.
     """
     folder, deadline = Path(folder), math.inf if seconds is None else time.monotonic() + seconds
-    with open_driver(None if file is None else Path(file), folder, progress=progress) as driver:
+    with open_driver(None if file is None else Path(file), folder, progress=progress, override=override) as driver:
         while True:
             done = driver.step()
             if on_step is not None:

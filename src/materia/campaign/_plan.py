@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from materia import files
+from materia.campaign._decide import decided_by, one_line
 from materia.campaign._folder import load_dataset, now
+from materia.campaign._gate import FILE, plan_digest
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
@@ -52,7 +53,8 @@ def plan(
         luck with the pool of labels included, includes 1),
         ``overridden``, or ``unknown`` (fewer than 20 known hits: a round of exploration is planned instead);
         ``hits``, ``labels``, ``acceleration`` and ``against_forest`` with their intervals where they are known;
-        ``picks`` and their ``cost``.
+        ``picks`` and their ``cost``; ``made`` (when) and ``digest`` (of settings and labels: a campaign that requires
+        a plan takes none of others).
 
     Raises:
         ConfigError, DatasetError: the file or its data cannot be used.
@@ -81,10 +83,11 @@ def plan(
             "picks": settings.search.batch * settings.search.rounds,
         }
     found["cost"] = _cost(settings, int(found["picks"]))
+    found |= {"digest": plan_digest(settings, load_dataset(settings)), "made": now()}
     if override:
-        found["override"] = {"reason": override, "who": getpass.getuser(), "when": now()}
+        found["override"] = {"reason": one_line(override, "reason", "--override"), **decided_by()}
     files.write_whole(
-        where / "plan.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n", "the plan cannot be recorded"
+        where / FILE, json.dumps(found, indent=1, ensure_ascii=False) + "\n", "the plan cannot be recorded"
     )
     return found
 
