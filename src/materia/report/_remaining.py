@@ -91,7 +91,7 @@ def remaining_section(record: CampaignRecord) -> dict[str, Any]:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    price = {key: "–" if row[key] is None else _price(row[key]) for key in ("next_hit", "most")}
+    price = {key: _short(row[key]) for key in ("next_hit", "most")}
     return {
         "round": str(row["round"]),
         "found": words.count(row["found"]),
@@ -101,6 +101,13 @@ def _shown(row: Mapping[str, Any]) -> dict[str, str]:
         "room": "–" if row["hypervolume"] is None else f"{100 * row['hypervolume']['expected']:.1f} %",
         **price,
     }
+
+
+def _short(effort: Mapping[str, Any] | None) -> str:
+    if effort is None:
+        return "–"
+    hours = "" if effort["cpu_hours"] is None else f" ({words.amount(effort['cpu_hours'])})"
+    return words.count(effort["calculations"]) + hours
 
 
 def remaining_figure(rows: list[dict[str, Any]]) -> Markup:
