@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import materia
 from instant_campaign import CONTENT, instant
 from materia.campaign._settings import parse_settings
 from materia.cli._app import app
@@ -77,6 +79,18 @@ def test_status_report_and_tracking_tell_it(stopped: CampaignRecord) -> None:
     assert ("remaining/hits", kept["expected"], len(stopped.rounds)) in metrics
     assert ("remaining/hits_at_most", float(kept["high"]), len(stopped.rounds)) in metrics
     assert {step for _, _, step in metrics} == set(range(len(stopped.rounds) + 1))
+
+
+@pytest.mark.gpaw
+def test_a_pin_at_the_end_gets_a_round_of_its_own(tmp_path: Path) -> None:
+    """The rule holds from the first time it is asked; what people pinned before is computed, and nothing beside it."""
+    campaign = instant(tmp_path, search={"rounds": 4, "batch": 3, "stop": {"remaining_hits": 10_000, "not_before": 1}})
+    campaign.until("round 0: 3 computed")
+    materia.pin(campaign.folder, "InSb-rocksalt", why="we can grow it")
+    record = campaign.finish()
+    assert [len(r.picks) for r in record.rounds] == [3, 1]
+    assert record.rounds[1].picks[0].candidate_id == "InSb-rocksalt"
+    assert "remaining_hits" in record.meta["stopped_because"]
 
 
 @pytest.mark.parametrize(

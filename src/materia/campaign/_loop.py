@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from materia.campaign._database import PickRow
 from materia.campaign._dossier import dossier
@@ -110,7 +111,7 @@ class Driver:
             reason = finished(search, len(rounds), self._left(len(rounds)) if rules else None)
             if reason and not self.people.pins():  # what a person pinned is computed, in a round of its own if need be
                 return self._finish(len(rounds), reason)
-            return self._open_round(len(rounds))
+            return self._open_round(len(rounds), pins_only=bool(reason))
         number = open_rounds[0]
         self.people.judge(self.conditions, lambda: self._beliefs(number, self._predict(number)))
         rows = database.picks(number)
@@ -128,12 +129,16 @@ class Driver:
         kept = sum(row.pick.state is not PickState.VETOED for row in rows)
         if kept >= search.batch or self._exhausted(number):
             return False
-        return number < search.rounds or bool(self.people.pins())
+        over = number in self.campaign.database.meta().get("pins_only", [])
+        return (number < search.rounds and not over) or bool(self.people.pins())
 
-    def _open_round(self, number: int) -> Step:
-        predictions = self._predict(number)
-        with self.campaign.database.transaction():
-            self._keep_left(number)
+    def _open_round(self, number: int, *, pins_only: bool) -> Step:
+        """Begin a round; ``pins_only``: the campaign is at its end but for what people pinned."""
+        predictions, database = self._predict(number), self.campaign.database
+        left = self._remaining_with(number)
+        beyond = database.meta().get("pins_only", [])
+        with database.transaction():
+            database.set_meta(left | ({"pins_only": sorted({*beyond, number})} if pins_only else {}))
         self.requests.open_round(number)
         self.campaign.database.open_round(number, predictions.n_labelled, predictions.metrics)
         return Step(Phase.TRAINED, f"round {number}: surrogate trained on {predictions.n_labelled} labelled structures")
@@ -222,12 +227,10 @@ class Driver:
             self._known_left = (number, left)
         return self._known_left[1]
 
-    def _keep_left(self, number: int) -> None:
-        """Write it down (within the caller's transaction)."""
-        left = self._left(number)
-        if left is not None:
-            before = self.campaign.database.meta().get("remaining", {})
-            self.campaign.database.set_meta({"remaining": {**before, str(number): left.to_json()}})
+    def _remaining_with(self, number: int) -> dict[str, Any]:
+        """The meta entry of what was still to be found before each round, this one's added."""
+        left, before = self._left(number), self.campaign.database.meta().get("remaining", {})
+        return {} if left is None else {"remaining": {**before, str(number): left.to_json()}}
 
     def _compute(self, number: int) -> Step:
         self.manager.advance()
@@ -277,9 +280,9 @@ class Driver:
     def _finish(self, rounds: int, reason: str) -> Step:
         last = self._predict(rounds)  # the last results train a last model, which ranks what is left
         self.people.judge(self.conditions, lambda: self._beliefs(rounds, last))
+        end = {"state": "finished", "finished": now(), "stopped_because": reason, **self._remaining_with(rounds)}
         with self.campaign.database.transaction():
-            self._keep_left(rounds)
-            self.campaign.database.set_meta({"state": "finished", "finished": now(), "stopped_because": reason})
+            self.campaign.database.set_meta(end)
         trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
         return Step(Phase.FINISHED, f"finished: {reason}" + (f" ({trouble})" if trouble else ""))
 
