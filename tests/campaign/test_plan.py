@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from materia.campaign import plan, require_worth
 from materia.cli._app import app
 from materia.data import Dataset
-from materia.errors import CampaignError
+from materia.errors import CampaignError, MateriaError
 from materia.resources import resource
+from materia.simulation import engine
 
 SMALL = {
     "version": 1,
@@ -63,7 +64,8 @@ def test_real_labels_pass(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_shuffled_labels_are_refused_unless_somebody_says_why(tmp_path: Path, shuffled: Path) -> None:
-    file, folder = write(tmp_path / "c.yaml", data=str(shuffled)), tmp_path / "out"
+    required = {**SMALL["search"], "plan": "required"}  # type: ignore[dict-item]
+    file, folder = write(tmp_path / "c.yaml", data=str(shuffled), search=required), tmp_path / "out"
     arguments = ["plan", str(file), "--folder", str(folder), "--seeds", "6", "--jobs", "1", "--json"]
     answer = CliRunner().invoke(app, arguments)
     assert isinstance(answer.exception, CampaignError)
@@ -72,6 +74,11 @@ def test_shuffled_labels_are_refused_unless_somebody_says_why(tmp_path: Path, sh
     assert found["verdict"] == "refused"
     assert found["acceleration"]["low"] <= 1
     assert "override" not in json.loads((folder / "plan.json").read_text())
+    answer = CliRunner().invoke(app, ["run", str(file), "--folder", str(folder)])
+    assert isinstance(answer.exception, MateriaError)  # without an engine for its own reason
+    assert not (folder / "campaign.yaml").exists()
+    if engine("gpaw").capabilities().available:
+        assert "which includes 1" in str(answer.exception)
     answer = CliRunner().invoke(app, [*arguments, "--override", "a test of the gate"])
     assert answer.exit_code == 0
     kept = json.loads((folder / "plan.json").read_text())

@@ -95,7 +95,7 @@ def _decide(
     if not names:
         raise CampaignError(f"no candidate to {kind.value}", where=folder, remedy="give at least one id")
     record = load_campaign(folder)
-    reason, person = _line(why, "reason", "--why"), _line(who or _login(), "name", "--who")
+    reason, person = one_line(why, "reason", "--why"), one_line(who or _login(), "name", "--who")
     if record.state == "finished":
         raise CampaignError(
             f"the campaign is finished: nothing is left to {kind.value}",
@@ -202,7 +202,16 @@ def _login() -> str:
         raise CampaignError(f"the login name is not known: {error}", remedy="say who decides: --who NAME") from error
 
 
-def _line(text: str, what: str, option: str) -> str:
+def decided_by() -> dict[str, str]:
+    """Who decides something now: ``who`` (the login name) and ``when``."""
+    return {"who": one_line(_login(), "name", "--who"), "when": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def one_line(text: str, what: str, option: str) -> str:
+    """
+    Raises:
+        CampaignError: nothing is written, too much, or what cannot be printed.
+    """
     line = " ".join(text.split())
     if not line or len(line) > _LONGEST or not line.isprintable():
         raise CampaignError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ import yaml
 
 from materia import files
 from materia.campaign._database import CampaignDatabase, storage_errors
+from materia.campaign._gate import pass_gate
 from materia.campaign._settings import CampaignSettings, load_settings, parse_settings
 from materia.compute import DriverLock
 from materia.data import Dataset
@@ -42,6 +43,11 @@ class Campaign:
     def rungs(self) -> tuple[tuple[str, Level], ...]:
         """(recipe, level) of the ladder, from the first on."""
         return self.settings.ladder.rungs
+
+    @property
+    def advice(self) -> str:
+        """What the backtest had said when the campaign was started, in a line; empty where nobody asked."""
+        return str(self.database.meta().get("plan", {}).get("message", ""))
 
 
 def now() -> str:
@@ -103,13 +109,18 @@ def pseudopotentials(settings: CampaignSettings, pool: Pool) -> dict[str, str]:
 
 
 @contextmanager
-def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) -> Iterator[Campaign]:
+def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, override: str = "") -> Iterator[Campaign]:
     """Open a campaign for driving: made from ``file`` if the folder holds none yet, else resumed.
 
     Everything that can be wrong with the input is found before the folder is touched.
 
+    Args:
+        override: reason for which it starts whatever its plan says, see :mod:`materia.campaign._gate`; means nothing
+            to a campaign that was started already.
+
     Raises:
         ConfigError: the file is wrong, or is not the one the folder was started with.
+        CampaignError: it requires a plan, and there is none that speaks for it.
         EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool.
         CampaignLockedError: another driver holds it.
         StorageError: disk full, no permission.
@@ -130,6 +141,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
         raise CampaignError("no campaign in this folder", where=folder, remedy="start one with `materia run FILE`")
     check_engine(settings)
     dataset = load_dataset(settings)
+    plan = {} if started.is_file() else pass_gate(settings, dataset, folder, override)
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
     if pool is not None:
         pseudopotentials(settings, pool)  # what is lacking is told before anything is written
@@ -142,7 +154,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
                 pool.save(folder / "pool")
             database = CampaignDatabase(folder / "campaign.sqlite")
             try:
-                _pin(database, settings, pool, dataset, file)
+                _pin(database, settings, pool, dataset, {"file": str(file or ""), "plan": plan})
                 if not started.is_file():
                     _write_started(started, settings, dataset, pool)
                 yield Campaign(folder, settings, pool, dataset, database, lock)
@@ -151,7 +163,11 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False) ->
 
 
 def _pin(
-    database: CampaignDatabase, settings: CampaignSettings, pool: Pool, dataset: Dataset, file: Path | None
+    database: CampaignDatabase,
+    settings: CampaignSettings,
+    pool: Pool,
+    dataset: Dataset,
+    more: Mapping[str, Any],
 ) -> None:
     """Write what the campaign hangs on the first time; refuse to go on with anything else."""
     meta = database.meta()
@@ -172,7 +188,7 @@ def _pin(
     if "name" not in meta:
         first = {"name": settings.name, "state": "running", "started": now(), "versions": versions()}
         with database.transaction():
-            database.set_meta({**first, **pinned, "file": str(file or "")})
+            database.set_meta({**first, **pinned, **more})
         return
     kinds = {
         "pool_hash": "pool",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from materia.campaign._database import PickRow
 from materia.campaign._dossier import dossier
@@ -16,6 +17,7 @@ from materia.campaign._folder import Campaign, now, open_campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import climbed_labels, dataset_store, rung_job, structure_after
 from materia.campaign._learning import PoolPredictions, predict_pool
+from materia.campaign._left import still_to_find
 from materia.campaign._outputs import write_outputs
 from materia.campaign._people import People
 from materia.campaign._requests import Requests
@@ -23,7 +25,7 @@ from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
 from materia.record import CampaignRecord, Label, OverrideKind, OverrideState, Pick, PickState, load_campaign
-from materia.search import Beliefs, Conditions, Decider, finished
+from materia.search import Beliefs, Conditions, Decider, Remaining, finished
 
 
 class Phase(StrEnum):
@@ -89,6 +91,7 @@ class Driver:
         self.people = People(campaign, self.knowledge, self.manager, self.requests, self.decider)
         self._predictions: tuple[int, PoolPredictions] | None = None
         self._believed: tuple[int, Beliefs | None] | None = None
+        self._known_left: tuple[int, Remaining | None] | None = None
 
     def step(self) -> Step:
         """Do the next thing that can be done. Safe to repeat, and to kill at any line.
@@ -104,10 +107,11 @@ class Driver:
             return Step(Phase.FINISHED, "the campaign is finished")
         open_rounds = [number for number, state in rounds if state == "open"]
         if not open_rounds:
-            reason = finished(search, len(rounds))
+            rules = search.stop is not None and len(rounds) < search.rounds
+            reason = finished(search, len(rounds), self._left(len(rounds)) if rules else None)
             if reason and not self.people.pins():  # what a person pinned is computed, in a round of its own if need be
                 return self._finish(len(rounds), reason)
-            return self._open_round(len(rounds))
+            return self._open_round(len(rounds), pins_only=bool(reason))
         number = open_rounds[0]
         self.people.judge(self.conditions, lambda: self._beliefs(number, self._predict(number)))
         rows = database.picks(number)
@@ -125,10 +129,16 @@ class Driver:
         kept = sum(row.pick.state is not PickState.VETOED for row in rows)
         if kept >= search.batch or self._exhausted(number):
             return False
-        return number < search.rounds or bool(self.people.pins())
+        over = number in self.campaign.database.meta().get("pins_only", [])
+        return (number < search.rounds and not over) or bool(self.people.pins())
 
-    def _open_round(self, number: int) -> Step:
-        predictions = self._predict(number)
+    def _open_round(self, number: int, *, pins_only: bool) -> Step:
+        """Begin a round; ``pins_only``: the campaign is at its end but for what people pinned."""
+        predictions, database = self._predict(number), self.campaign.database
+        left = self._remaining_with(number)
+        beyond = database.meta().get("pins_only", [])
+        with database.transaction():
+            database.set_meta(left | ({"pins_only": sorted({*beyond, number})} if pins_only else {}))
         self.requests.open_round(number)
         self.campaign.database.open_round(number, predictions.n_labelled, predictions.metrics)
         return Step(Phase.TRAINED, f"round {number}: surrogate trained on {predictions.n_labelled} labelled structures")
@@ -200,6 +210,28 @@ class Driver:
             self._believed = (number, self.knowledge.beliefs(predictions, before_round=number))
         return self._believed[1]
 
+    def _left(self, number: int) -> Remaining | None:
+        """What is still to be found before a round."""
+        if self._known_left is None or self._known_left[0] != number:
+            computed = [r for r in self.campaign.database.picks() if r.pick.state is PickState.COMPUTED]
+            left = still_to_find(
+                self.campaign,
+                self.knowledge,
+                self.conditions,
+                self._beliefs(number, self._predict(number)),
+                number,
+                verdicts={r.pick.candidate_id: self.conditions.evaluate(self._values(r)) for r in computed},
+                pinned=self.people.pinned(),
+                vetoed=self.people.vetoed(),
+            )
+            self._known_left = (number, left)
+        return self._known_left[1]
+
+    def _remaining_with(self, number: int) -> dict[str, Any]:
+        """The meta entry of what was still to be found before each round, this one's added."""
+        left, before = self._left(number), self.campaign.database.meta().get("remaining", {})
+        return {} if left is None else {"remaining": {**before, str(number): left.to_json()}}
+
     def _compute(self, number: int) -> Step:
         self.manager.advance()
         moved = [self._climb(row) for row in self.campaign.database.picks(number)]
@@ -249,8 +281,9 @@ class Driver:
     def _finish(self, rounds: int, reason: str) -> Step:
         last = self._predict(rounds)  # the last results train a last model, which ranks what is left
         self.people.judge(self.conditions, lambda: self._beliefs(rounds, last))
+        end = {"state": "finished", "finished": now(), "stopped_because": reason, **self._remaining_with(rounds)}
         with self.campaign.database.transaction():
-            self.campaign.database.set_meta({"state": "finished", "finished": now(), "stopped_because": reason})
+            self.campaign.database.set_meta(end)
         trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
         return Step(Phase.FINISHED, f"finished: {reason}" + (f" ({trouble})" if trouble else ""))
 
@@ -263,15 +296,15 @@ class Driver:
 
 
 @contextmanager
-def open_driver(file: Path | None, folder: Path, *, progress: bool = False) -> Iterator[Driver]:
+def open_driver(file: Path | None, folder: Path, *, progress: bool = False, override: str = "") -> Iterator[Driver]:
     """A driver on a campaign folder; made from ``file`` if there is none yet."""
-    with open_campaign(file, folder, progress=progress) as campaign:
+    with open_campaign(file, folder, progress=progress, override=override) as campaign:
         yield Driver(campaign, progress=progress)
 
 
-def step(folder: str | Path, file: str | Path | None = None) -> Step:
-    """One tick of a campaign, as from cron."""
-    with open_driver(None if file is None else Path(file), Path(folder)) as driver:
+def step(folder: str | Path, file: str | Path | None = None, *, override: str = "") -> Step:
+    """One tick of a campaign, as from cron; ``override`` as for :func:`run`."""
+    with open_driver(None if file is None else Path(file), Path(folder), override=override) as driver:
         return driver.step()
 
 
@@ -282,6 +315,7 @@ def run(
     progress: bool = False,
     on_step: Callable[[Step, Driver], None] | None = None,
     seconds: float | None = None,
+    override: str = "",
 ) -> CampaignRecord:
     """Run a campaign to its end, or resume it; returns its record.
 
@@ -292,9 +326,11 @@ def run(
         on_step: called after every tick.
         seconds: leave between two ticks after this time, but not before one was done; the record's ``state`` then
             says that the campaign is still running. ``None``: never.
+        override: reason for which the campaign starts although its plan does not speak for it (``search.plan:
+            required``); kept with who gave it and when.
     """
     folder, deadline = Path(folder), math.inf if seconds is None else time.monotonic() + seconds
-    with open_driver(None if file is None else Path(file), folder, progress=progress) as driver:
+    with open_driver(None if file is None else Path(file), folder, progress=progress, override=override) as driver:
         while True:
             done = driver.step()
             if on_step is not None:

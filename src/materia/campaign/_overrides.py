@@ -85,6 +85,12 @@ class Overrides:
             found.setdefault(override.candidate_id, override)
         return found
 
+    def honoured(self, kind: OverrideKind) -> set[str]:
+        """Candidates for which an override of this kind has had its effect."""
+        return {
+            o.candidate_id for o in self._rows("o.state = ? AND o.kind = ?", OverrideState.HONOURED.value, kind.value)
+        }
+
     def settle(self, kind: OverrideKind, candidate_id: str, state: OverrideState, note: str) -> None:
         """All that stands of this kind on a candidate has come to an end (part of the caller's transaction)."""
         self._execute(

@@ -67,6 +67,10 @@ class People:
         """Rows of the pool that are not to be picked."""
         return {self.campaign.pool.index(name) for name in self.overrides.standing(OverrideKind.VETO)}
 
+    def pinned(self) -> set[str]:
+        """Ids of picks that a person wanted."""
+        return self.overrides.honoured(OverrideKind.PIN)
+
     def pin_of(self, candidate_id: str) -> Override | None:
         """The pin that stands on a candidate."""
         return self.overrides.standing(OverrideKind.PIN).get(candidate_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from materia import files
+from materia.campaign._decide import decided_by, one_line
 from materia.campaign._folder import load_dataset, now
+from materia.campaign._gate import FILE, plan_digest
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
@@ -52,7 +53,8 @@ def plan(
         luck with the pool of labels included, includes 1),
         ``overridden``, or ``unknown`` (fewer than 20 known hits: a round of exploration is planned instead);
         ``hits``, ``labels``, ``acceleration`` and ``against_forest`` with their intervals where they are known;
-        ``picks`` and their ``cost``.
+        ``picks`` and their ``cost``; ``made`` (when) and ``digest`` (of settings and labels: a campaign that requires
+        a plan takes none of others).
 
     Raises:
         ConfigError, DatasetError: the file or its data cannot be used.
@@ -81,10 +83,11 @@ def plan(
             "picks": settings.search.batch * settings.search.rounds,
         }
     found["cost"] = _cost(settings, int(found["picks"]))
+    found |= {"digest": plan_digest(settings, load_dataset(settings)), "made": now()}
     if override:
-        found["override"] = {"reason": override, "who": getpass.getuser(), "when": now()}
+        found["override"] = {"reason": one_line(override, "reason", "--override"), **decided_by()}
     files.write_whole(
-        where / "plan.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n", "the plan cannot be recorded"
+        where / FILE, json.dumps(found, indent=1, ensure_ascii=False) + "\n", "the plan cannot be recorded"
     )
     return found
 
@@ -123,7 +126,8 @@ def _known(settings: CampaignSettings) -> tuple[int, int]:
 def _backtest(settings: CampaignSettings, known: int, seeds: int) -> ReplaySettings:
     options = {} if settings.surrogate is None else settings.surrogate.model_dump(mode="json")
     learner = "none" if settings.surrogate is None else "network"
-    mine = StrategySettings(name=CAMPAIGN, learner=learner, options=options, search=settings.search)
+    search = settings.search.model_copy(update={"stop": None})  # how fast it is, not when it ends
+    mine = StrategySettings(name=CAMPAIGN, learner=learner, options=options, search=search)
     forest = {"acquisition": "probability", "exploration": 0.0, "diversity": 0.0}
     return ReplaySettings(
         version=1,

@@ -18,7 +18,7 @@ from materia.quantities import Form, Quantity, declare, parse_quantity, quantity
 from materia.surrogate import SurrogateSettings
 
 FILE = "train.json"
-_WHERE = ("device", "devices", "threads", "checkpoint_every")  # may change when a training goes on
+WHERE = ("device", "devices", "threads", "checkpoint_every")  # may change when a training goes on
 
 
 class TrainingRequest(BaseModel):
@@ -55,7 +55,7 @@ class TrainingRequest(BaseModel):
 
     def essence(self) -> dict[str, Any]:
         """What the model depends on, as JSON: not where it is trained, nor where the data lie."""
-        settings = self.settings.model_dump(exclude=set(_WHERE))
+        settings = self.settings.model_dump(exclude=set(WHERE))
         return {**self.model_dump(mode="json", exclude={"data", "settings"}), "settings": settings}
 
     def elsewhere(self, settings: SurrogateSettings) -> TrainingRequest:
@@ -65,12 +65,12 @@ class TrainingRequest(BaseModel):
             ConfigError: another one was given, and differs.
         """
         given = {name: getattr(settings, name) for name in settings.model_fields_set}
-        changed = [k for k, v in given.items() if k not in _WHERE and v != getattr(self.settings, k)]
+        changed = [k for k, v in given.items() if k not in WHERE and v != getattr(self.settings, k)]
         if changed:
             raise ConfigError(
                 f"a training that goes on cannot change {', '.join(changed)}", remedy="train into another folder"
             )
-        where = {name: value for name, value in given.items() if name in _WHERE}
+        where = {name: value for name, value in given.items() if name in WHERE}
         return self.model_copy(update={"settings": self.settings.model_copy(update=where)})
 
     def check_data(self) -> None:

@@ -19,14 +19,16 @@ class Submitted:
         job: its id.
         name: of every job of the chain, for squeue and scancel.
         log: what the jobs say.
+        advice: what the backtest had said when the campaign was started; empty where nobody asked.
     """
 
     job: str
     name: str
     log: Path
+    advice: str = ""
 
 
-def submit(file: str | Path | None, folder: str | Path, *, progress: bool = False) -> Submitted:
+def submit(file: str | Path | None, folder: str | Path, *, progress: bool = False, override: str = "") -> Submitted:
     """Submit the driver of a campaign as a Slurm job, which submits its successor until the campaign is finished.
 
     The folder is made and everything that can be wrong with the campaign file is found here, before a job waits
@@ -36,6 +38,7 @@ def submit(file: str | Path | None, folder: str | Path, *, progress: bool = Fals
         file: campaign file; ``None`` resumes what the folder holds.
         folder: campaign folder, on a file system that the nodes see.
         progress: show progress bars of long work.
+        override: as for :func:`materia.campaign.run`.
 
     Raises:
         ConfigError: the campaign does not run on Slurm, or the file is wrong.
@@ -45,14 +48,16 @@ def submit(file: str | Path | None, folder: str | Path, *, progress: bool = Fals
     """
     if file is not None:
         _check_backend(load_settings(file))  # before the folder is made with settings it then holds to
-    with open_campaign(None if file is None else Path(file), Path(folder), progress=progress) as campaign:
-        settings, state = campaign.settings, campaign.database.meta().get("state")
+    with open_campaign(
+        None if file is None else Path(file), Path(folder), progress=progress, override=override
+    ) as campaign:
+        settings, state, advice = campaign.settings, campaign.database.meta().get("state"), campaign.advice
     if state == "finished":
         raise CampaignError("the campaign is finished", where=folder, remedy="look at it with `materia report`")
     _check_backend(settings)
     site = Site.load(settings.compute.site, settings.compute.overrides)
     chain = DriverJob(site, Path(folder), settings.name)
-    return Submitted(chain.submit(driver_command(Path(folder))), chain.name, chain.folder / "driver.log")
+    return Submitted(chain.submit(driver_command(Path(folder))), chain.name, chain.folder / "driver.log", advice)
 
 
 def _check_backend(settings: CampaignSettings) -> None:

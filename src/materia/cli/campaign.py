@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 File = Annotated[str, typer.Argument(help="Campaign file, name of a shipped one (tiny, quickstart), or a folder.")]
 Folder = Annotated[Path, typer.Argument(help="Campaign folder, such as runs/quickstart.")]
 Where = Annotated[Path | None, typer.Option("--folder", help="Campaign folder; default: runs/NAME.")]
+Override = Annotated[
+    str, typer.Option("--override", help="Reason to start although no plan speaks for it; recorded. See search.plan.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -33,12 +36,15 @@ def run(
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0, help="Leave between two steps after this time.")
     ] = None,
+    override: Override = "",
     json: Json = False,
 ) -> None:
     """Run a campaign to its end, or resume it where it was stopped.
 
     Exits with 75 if it is not finished after --seconds, or if another driver holds it.
     """
+    from rich.markup import escape
+
     from materia.campaign import Step
     from materia.campaign import run as run_campaign
 
@@ -46,13 +52,17 @@ def run(
     out = console()
     last = ""
 
-    def on_step(done: Step, _driver: Any) -> None:
+    def on_step(done: Step, driver: Any) -> None:
         nonlocal last
+        if not json and not last and driver.campaign.advice:
+            out.print(f"[dim]{'plan':>14}[/dim]  {escape(driver.campaign.advice)}")
         if not json and done.message != last:
             out.print(f"[dim]{done.phase.value:>14}[/dim]  {done.message}")
             last = done.message
 
-    record = run_campaign(path, where, progress=not json and out.is_terminal, on_step=on_step, seconds=seconds)
+    record = run_campaign(
+        path, where, progress=not json and out.is_terminal, on_step=on_step, seconds=seconds, override=override
+    )
     if record.state == "finished":
         print_json(_summary(record)) if json else _print_result(record)
         return
@@ -60,7 +70,7 @@ def run(
     raise typer.Exit(NOT_YET)
 
 
-def submit(file: File, folder: Where = None, json: Json = False) -> None:
+def submit(file: File, folder: Where = None, override: Override = "", json: Json = False) -> None:
     """Run a campaign as a Slurm job that submits its own successor until the campaign is finished."""
     from dataclasses import asdict
 
@@ -68,10 +78,12 @@ def submit(file: File, folder: Where = None, json: Json = False) -> None:
 
     path, where = _campaign(file, folder)
     out = console()
-    done = submit_campaign(path, where, progress=not json and out.is_terminal)
+    done = submit_campaign(path, where, progress=not json and out.is_terminal, override=override)
     if json:
         print_json({**asdict(done), "log": str(done.log)})
     else:
+        if done.advice:
+            out.print(f"plan: {done.advice}", markup=False)
         out.print(f"driver job {done.job} ({done.name}); it says in {done.log} what it does")
         out.print(f"stop it with: scancel --name={done.name}")
 
@@ -91,13 +103,14 @@ def step(
     file: Annotated[
         str | None, typer.Option("--file", help="Campaign file to start from, if the folder is new.")
     ] = None,
+    override: Override = "",
     json: Json = False,
 ) -> None:
     """Do one idempotent tick of a campaign, as from cron."""
     from materia.campaign import find_campaign_file
     from materia.campaign import step as one_step
 
-    done = one_step(folder, None if file is None else find_campaign_file(file))
+    done = one_step(folder, None if file is None else find_campaign_file(file), override=override)
     if json:
         print_json({"phase": done.phase.value, "message": done.message, "waiting": done.waiting})
     else:
@@ -108,6 +121,7 @@ def status(folder: Folder, json: Json = False) -> None:
     """Where a campaign stands; safe while it runs."""
     from materia.compute import driver_trouble
     from materia.record import load_campaign
+    from materia.report import remaining_summary, told_remaining
 
     record = load_campaign(folder)
     trouble = "" if record.state == "finished" else driver_trouble(record.folder)
@@ -124,6 +138,8 @@ def status(folder: Folder, json: Json = False) -> None:
     running = [job for job in record.jobs if job.outcome is None]
     for job in running:
         out.print(f"  [dim]{job.state:>10}[/dim]  {job.name}")
+    if left := remaining_summary(record):
+        out.print(f"  still to be found: {told_remaining(left[-1])}", markup=False)
     if trouble:
         out.print(f"[red]no driver job comes any more:[/red] {trouble}")
     _print_people(record)
@@ -172,13 +188,16 @@ def init(
 
 def _summary(record: CampaignRecord) -> dict[str, Any]:
     from materia.record import to_json
-    from materia.report import overrides_summary, totals
+    from materia.report import overrides_summary, remaining_summary, totals
 
     return {
         "name": record.name,
         "state": record.state,
         "folder": str(record.folder),
         "pool": {"n": record.pool.get("n"), "hash": record.pool.get("hash")},
+        "stopped_because": record.meta.get("stopped_because", ""),
+        "plan": record.meta.get("plan"),
+        "remaining": remaining_summary(record),
         "cost": totals(record),
         "rounds": to_json(record.rounds),
         "ranking": record.ranking,

@@ -114,4 +114,17 @@ def _print(result: dict[str, Any]) -> None:
         )
     out.print(table)
     out.print(f"acceleration: against random choice, which needs {goal['random_calculations']:.0f} on average")
+    for name, found in result["strategies"].items():
+        if "stop" in found:
+            _print_stop(name, found["stop"])
     out.print(f"page       {result['page']}")
+
+
+def _print_stop(name: str, stop: dict[str, Any]) -> None:
+    near = (
+        f", {100 * stop['off']['value']:.0f} % off the oracle's {stop['oracle']['value']:.0f}" if "off" in stop else ""
+    )
+    console().print(
+        f"{name} would have stopped after {stop['step']['value']:.0f} calculations{near}, "
+        f"with {100 * stop['lost']['value']:.1f} % of the hits lost ({stop['stopped']} of {stop['seeds']} runs stopped)"
+    )

@@ -69,7 +69,9 @@ class CampaignRecord:
         name: of the campaign.
         state: ``running`` or ``finished``.
         settings: the campaign file as started (from ``campaign.yaml``).
-        meta: versions, digests, ``started`` and ``finished`` as ISO times; ``node``: what jobs got shares of.
+        meta: versions, digests, ``started`` and ``finished`` as ISO times; ``node``: what jobs got shares of;
+            ``remaining``: round's number as text -> what was still to be found before it; ``plan``: what the backtest
+            had said when the campaign was started.
         rounds: in order, with their picks.
         jobs: in order of submission.
         pool: content of ``pool/pool.json`` (``hash``, ``n``, ``funnel``...).

@@ -2,7 +2,16 @@
 
 from materia.report._costs import totals
 from materia.report._people import overrides_summary, told
+from materia.report._remaining import remaining_summary, told_remaining
 from materia.report._replay import write_replay
 from materia.report._write import write_report
 
-__all__ = ["overrides_summary", "told", "totals", "write_replay", "write_report"]
+__all__ = [
+    "overrides_summary",
+    "remaining_summary",
+    "told",
+    "told_remaining",
+    "totals",
+    "write_replay",
+    "write_report",
+]

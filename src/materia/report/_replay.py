@@ -43,6 +43,7 @@ def _view(result: Mapping[str, Any]) -> dict[str, Any]:
         "luck": " and ".join(number(edge, decimals=2) for edge in goal["luck"]),
         "strategies": [_row(name, found, colours[name]) for name, found in strategies.items()],
         "others": list(strategies),
+        "stops": [_stop(name, s["stop"], colours[name]) for name, s in strategies.items() if "stop" in s],
         "figures": [f for f in _figures(goal, strategies, colours) if f["svg"]],
     }
 
@@ -61,6 +62,25 @@ def _row(name: str, found: Mapping[str, Any], colour: str) -> dict[str, Any]:
         "ahead": ahead,
         "behind": behind,
         "cpu": number(found["cpu_s_round"]["learn"] + found["cpu_s_round"]["choose"], decimals=2),
+    }
+
+
+def _stop(name: str, found: Mapping[str, Any], colour: str) -> dict[str, Any]:
+    def interval(key: str, decimals: int, factor: float = 1.0) -> str:
+        told = found.get(key)
+        return "–" if told is None else _with_interval({k: factor * v for k, v in told.items()}, decimals)
+
+    return {
+        "name": name,
+        "colour": colour,
+        "rules": ", ".join(f"{k} {v:g}" for k, v in found["rules"].items()),
+        "step": interval("step", 0),
+        "oracle": interval("oracle", 0),
+        "off": interval("off", 0, 100.0),
+        "lost": interval("lost", 1, 100.0),
+        "near": "–" if "near" not in found else f"{100 * found['near']:.0f} %",
+        "kept": f"{100 * found['kept']:.0f} %",
+        "stopped": f"{found['stopped']} of {found['seeds']}",
     }
 
 
@@ -95,6 +115,18 @@ def _figures(
             "Hypervolume of the objectives' losses, as a share of what the whole pool dominates.",
         ),
     ]
+    left = {name: s["remaining"] for name, s in strategies.items() if s.get("remaining")}
+    for name, told in left.items():
+        lines = {key: (told["n"], [_bare(v) for v in told[key]]) for key in ("truth", "expected", "high")}
+        shades = {"truth": "var(--ink)", "expected": colours[name], "high": "var(--ink-3)"}
+        figures.append(
+            (
+                _curves(lines, shades, "hits still to be found", f"Hits still to be found, {name}"),
+                f"{name}: hits still to be found, in truth (dark), as expected from the predictions corrected by what "
+                f"the picks have shown (coloured), and the bound of 95 % (grey), which held in "
+                f"{100 * told['held']:.0f} % of the rounds. Means over the seeds.",
+            )
+        )
     quantities = next(iter(strategies.values()))["calibration"]["coverage_90"]
     for quantity in quantities:
         lines = {

@@ -17,6 +17,7 @@ from materia.report import _figures as figures
 from materia.report import _words as words
 from materia.report._people import people_section
 from materia.report._plot import round_colour
+from materia.report._remaining import remaining_section
 from materia.report._structures import scene
 from materia.report._trust import picks_coverage, pool_drift
 from materia.report._why import why
@@ -54,6 +55,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "n_hits": sum(r["hit"] for r in computed),
         "n_computed": len(computed),
         "rounds": _rounds(record),
+        "left": remaining_section(record),
         "people": people_section(record),
         "figure_plane": figures.objective_plane(record),
         "figure_pool": _pool_map(record),

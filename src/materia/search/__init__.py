@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from materia.search._conditions import Conditions, Verdict
     from materia.search._decider import Decider, Decision
     from materia.search._rank import Entry, Ranked, rank
+    from materia.search._remaining import Effort, Remaining, remaining
     from materia.search._sampler import PoolSampler, reserving_ask
-    from materia.search._settings import Constraint, Objective, SearchSettings
-    from materia.search._stop import finished
+    from materia.search._settings import Constraint, Objective, SearchSettings, StopSettings
+    from materia.search._stop import enough, finished
     from materia.search._view import PoolView
 
 _HOME = {
@@ -21,15 +22,20 @@ _HOME = {
     "Constraint": "_settings",
     "Decider": "_decider",
     "Decision": "_decider",
+    "Effort": "_remaining",
     "Entry": "_rank",
     "Objective": "_settings",
     "PoolSampler": "_sampler",
     "PoolView": "_view",
     "Ranked": "_rank",
+    "Remaining": "_remaining",
     "SearchSettings": "_settings",
+    "StopSettings": "_settings",
     "Verdict": "_conditions",
+    "enough": "_stop",
     "finished": "_stop",
     "rank": "_rank",
+    "remaining": "_remaining",
     "reserving_ask": "_sampler",
 }
 
@@ -39,15 +45,20 @@ __all__ = [
     "Constraint",
     "Decider",
     "Decision",
+    "Effort",
     "Entry",
     "Objective",
     "PoolSampler",
     "PoolView",
     "Ranked",
+    "Remaining",
     "SearchSettings",
+    "StopSettings",
     "Verdict",
+    "enough",
     "finished",
     "rank",
+    "remaining",
     "reserving_ask",
 ]
 

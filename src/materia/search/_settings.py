@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -94,6 +95,58 @@ class Constraint(_Wanted):
         return f"{self.quantity} {bound}"
 
 
+class StopSettings(BaseModel):
+    """When a campaign has done enough before its rounds are over: as soon as one of these holds.
+
+    They are asked between two rounds, of what the surrogate of the next one believes of the candidates that are left,
+    corrected by what the picks so far have shown of such beliefs.
+
+    Attributes:
+        remaining_hits: no more hits are left than so many.
+        remaining_share: no more than this share of all hits, found and left, is left.
+        calculations_per_hit: the next hit is expected to cost more calculations, or fewer than one is expected in all.
+        cpu_hours_per_hit: the same in predicted CPU hours.
+        hypervolume_share: all that is left adds no more than this share of the hypervolume; needs a goal.
+        certainty: probability with which what is said of ``remaining`` and ``hypervolume_share`` has to hold. 0.5 stops
+            closest to the moment, higher ones later.
+        not_before: rounds that are computed in any case.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    remaining_hits: Annotated[int, Field(ge=0)] | None = None
+    remaining_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    calculations_per_hit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    cpu_hours_per_hit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    hypervolume_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    certainty: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
+    not_before: Annotated[int, Field(ge=1)] = 2
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if not (self.asks_hits or self.hypervolume_share is not None):
+            raise ValueError("stop holds no rule: write remaining_share, calculations_per_hit or another one")
+        return self
+
+    @property
+    def asks_hits(self) -> bool:
+        """Whether a rule speaks of hits."""
+        return any(
+            rule is not None
+            for rule in (self.remaining_hits, self.remaining_share, self.calculations_per_hit, self.cpu_hours_per_hit)
+        )
+
+    def check(self, objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> None:
+        """
+        Raises:
+            ValueError: a rule on hits where nothing makes one, or on the hypervolume without a goal.
+        """
+        if self.asks_hits and not constraints and all(o.window is None for o in objectives):
+            raise ValueError("search.stop speaks of hits, and nothing makes one: write a window or a constraint")
+        if self.hypervolume_share is not None and all(o.goal is None for o in objectives):
+            raise ValueError("search.stop.hypervolume_share needs an objective with a goal (minimize or maximize)")
+
+
 class SearchSettings(BaseModel):
     """How the next candidates are chosen.
 
@@ -111,6 +164,9 @@ class SearchSettings(BaseModel):
         cost_power: 0 counts picks, 1 counts predicted seconds; in between it is a compromise.
         max_cost_s: candidates predicted to cost more than this many seconds are left out.
         approval: ``required``: picks are proposed, and submitted only when a person approves them.
+        plan: ``required``: nothing is submitted without a backtest of these very settings that speaks for the
+            campaign, or an override with a reason; ``advised``: what the backtest said is told at the start.
+        stop: rules that end the campaign before its rounds are over.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,6 +180,8 @@ class SearchSettings(BaseModel):
     cost_power: Annotated[float, Field(ge=0, le=1)] = 0.5
     max_cost_s: Annotated[float, Field(gt=0)] | None = None
     approval: Literal["automatic", "required"] = "automatic"
+    plan: Literal["required", "advised", "off"] = "advised"
+    stop: StopSettings | None = None
 
     def explores(self, round_: int, slot: int) -> bool:
         """Whether this slot belongs to the explorer (an exact share over the campaign, evenly spread)."""

@@ -132,7 +132,29 @@ def _campaign_metrics(record: CampaignRecord) -> Iterator[tuple[str, float, int]
         for name, value, _ in _round_metrics(record, number, round_):
             if "/" in name or name == "labelled":
                 yield name, value, round_.number
+    yield from _left_metrics(record)
     yield "core_hours", sum(_cpu_seconds(j) for j in record.jobs) / 3600, max(0, len(record.rounds) - 1)
+
+
+def _left_metrics(record: CampaignRecord) -> Iterator[tuple[str, float, int]]:
+    """What was still to be found before each round; the last step may be that of a round that never began."""
+    asked = any(w.get("window") or w.get("below") is not None or w.get("above") is not None for w in _wanted(record))
+    for number, left in record.meta.get("remaining", {}).items():
+        step = int(number)
+        if asked:
+            yield "remaining/hits", left["expected"], step
+            yield "remaining/hits_at_most", float(left["high"]), step
+            if left.get("next_hit"):
+                yield "remaining/next_hit_calculations", float(left["next_hit"]["calculations"]), step
+                if left["next_hit"]["cpu_s"] is not None:
+                    yield "remaining/next_hit_cpu_hours", left["next_hit"]["cpu_s"] / 3600, step
+        if left.get("room"):
+            yield "remaining/hypervolume_share", left["room"]["expected"], step
+
+
+def _wanted(record: CampaignRecord) -> list[Mapping[str, Any]]:
+    settings = record.settings.get("campaign", record.settings)
+    return [*(settings.get("objectives") or ()), *(settings.get("constraints") or ())]
 
 
 def _round_metrics(record: CampaignRecord, number: int, round_: Round) -> Iterator[tuple[str, float, int]]:

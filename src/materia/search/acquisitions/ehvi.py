@@ -33,7 +33,7 @@ class Ehvi:
         columns = [beliefs.column(o.quantity) for o in objectives]
         expected = conditions.expected_losses(beliefs)
 
-        bounds = _bounds(situation)
+        bounds = binding_losses(situation)
         implied = {o.quantity for o, bound in zip(objectives, bounds, strict=True) if bound is not None}
         constrained = {c.quantity for c in conditions.constraints}
         factors = {
@@ -46,7 +46,7 @@ class Ehvi:
         chance = conditions.log_probability(beliefs.rows(np.array(rows, dtype=np.int64)))
         believed = np.stack([losses[rows] for losses in expected.values()], axis=1)[chance > math.log(0.5)]
         points = np.concatenate([situation.observed.reshape(-1, len(objectives)), believed])
-        reference = _reference(situation, expected, bounds)
+        reference = reference_point(situation, expected, bounds)
         handicap = np.zeros(beliefs.n) if situation.handicap is None else situation.handicap
         rest = sum(factors.values(), start=np.where(situation.eligible, handicap, -np.inf))
         value = improvement_where_it_matters(objectives, columns, points, reference, rest)
@@ -54,7 +54,7 @@ class Ehvi:
             return {"ehvi": np.log(value), **factors}
 
 
-def _bounds(situation: Situation) -> list[float | None]:
+def binding_losses(situation: Situation) -> list[float | None]:
     """Per objective the loss at which a constraint on the same quantity binds, where one implies the other."""
     result: list[float | None] = []
     for objective in situation.conditions.objectives:
@@ -68,7 +68,7 @@ def _bounds(situation: Situation) -> list[float | None]:
     return result
 
 
-def _reference(situation: Situation, expected: Mapping[str, Floats], bounds: list[float | None]) -> Floats:
+def reference_point(situation: Situation, expected: Mapping[str, Floats], bounds: list[float | None]) -> Floats:
     """(m,) upper corner of the hypervolume."""
     corners: list[float] = []
     observed = situation.observed.reshape(-1, len(expected))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from materia.search.replay._pool import KnownPool
     from materia.search.replay._run import play_all
     from materia.search.replay._settings import DataSettings, ReplaySettings, StrategySettings, load_replay
+    from materia.search.replay._stopping import bounds, stopping
     from materia.search.replay._trajectory import Trajectory, play
     from materia.search.replay.learner import Learned, Learner
 
@@ -21,9 +22,11 @@ _HOME = {
     "ReplaySettings": "_settings",
     "StrategySettings": "_settings",
     "Trajectory": "_trajectory",
+    "bounds": "_stopping",
     "load_replay": "_settings",
     "play": "_trajectory",
     "play_all": "_run",
+    "stopping": "_stopping",
     "summarise": "_measures",
 }
 
@@ -35,9 +38,11 @@ __all__ = [
     "ReplaySettings",
     "StrategySettings",
     "Trajectory",
+    "bounds",
     "load_replay",
     "play",
     "play_all",
+    "stopping",
     "summarise",
 ]
 

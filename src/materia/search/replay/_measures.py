@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from materia.search._conditions import Conditions, objective_loss
 from materia.search._gauss import Floats
 from materia.search._pareto import hypervolume
+from materia.search.replay._intervals import interval
 from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings
+from materia.search.replay._stopping import bounds, stopping
 from materia.search.replay._trajectory import Trajectory
 
-DRAWS = 10_000
 _POINTS = 40  # of a curve
 
 
@@ -53,7 +54,10 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
           ``hypervolume``, each as lists of mean, low, high; up to where half of the seeds are done, and those that
           are done stand still;
         - ``calibration``: by number of labels the coverage of 90 % intervals and expected against found hits;
-        - ``cpu_s_round``: CPU seconds a round of learning and choosing.
+        - ``cpu_s_round``: CPU seconds a round of learning and choosing;
+        - ``remaining``: by number of labels, the hits still to be found as ``expected``, ``high`` (bound of 95 %) and
+          in ``truth``, means over the seeds, and ``held``: share of all rounds in which the truth kept to the bound;
+        - ``stop``, where it has stop rules: see :func:`materia.search.replay.stopping`.
     """
     conditions = Conditions(settings.objectives, settings.constraints)
     hits = pool.hits(conditions)
@@ -78,7 +82,11 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
             "curve": _curve(mine, hits, len(pool), settings.batch, worth),
             "calibration": _calibration(mine),
             "cpu_s_round": _cost(mine),
+            "remaining": bounds(mine, hits),
         }
+        rules = next(s.search.stop for s in settings.strategies if s.name == name)
+        if rules is not None:
+            strategies[name]["stop"] = stopping(mine, hits, rules, worth.volume)
     goal = {
         "pool": len(pool),
         "hits": int(hits.sum()),
@@ -90,19 +98,6 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
         "pool_digest": pool.digest,
     }
     return {"name": settings.name, "goal": goal, "strategies": strategies}
-
-
-def interval(
-    samples: Floats, statistic: Callable[[Floats], Floats] = lambda drawn: drawn.mean(axis=-1), seed: int = 0
-) -> dict[str, float]:
-    """A statistic over the last axis (seeds) with its 95 % bootstrap interval: ``value``, ``low``, ``high``."""
-    k = samples.shape[-1]
-    drawn = samples[..., np.random.default_rng(seed).integers(0, k, (DRAWS, k))]
-    low, high = np.quantile(statistic(drawn), [0.025, 0.975])
-    return {
-        name: round(float(v), 4)
-        for name, v in (("value", statistic(samples[..., None, :])[0]), ("low", low), ("high", high))
-    }
 
 
 def _paired(first: Floats, second: Floats) -> Floats:

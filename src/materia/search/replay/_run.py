@@ -7,8 +7,10 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from materia import files
 from materia.search.replay._pool import KnownPool
@@ -48,7 +50,7 @@ def play_all(
     found: dict[tuple[str, int], Trajectory] = {}
     for (name, seed), path in places.items():
         if (kept := _read(path)) is not None:
-            found[name, seed] = Trajectory(name, seed, kept.order, kept.rounds)
+            found[name, seed] = replace(kept, strategy=name, seed=seed)
 
     def done(run: Trajectory) -> None:
         text = json.dumps(run.to_json(), separators=(",", ":"))
@@ -76,10 +78,18 @@ def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySetting
         "pool": pool.digest,
         "goal": settings.model_dump(mode="json", include={"objectives", "constraints", "start", "batch", "most"}),
         "end": settings.end,
-        "strategy": strategy.model_dump(mode="json", exclude={"name", "seeds"}),
+        "strategy": _essence(strategy),
         "seed": seed,
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _essence(strategy: StrategySettings) -> dict[str, Any]:
+    """What of a strategy a run depends on. Runs kept by versions without stop rules stay valid where there are none."""
+    essence = strategy.model_dump(mode="json", exclude={"name": True, "seeds": True, "search": {"plan"}})
+    if strategy.search.stop is None:
+        del essence["search"]["stop"]
+    return essence
 
 
 def _over_processes(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from materia.errors import ConfigError
 from materia.search._settings import Constraint, Objective, SearchSettings
+from materia.settings_files import explained, read_mapping, rooted
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -74,7 +72,8 @@ class ReplaySettings(_Strict):
         batch: calculations a round.
         seeds: runs of each strategy, seeds 0 to seeds - 1.
         share: of all hits; accelerations are those to this point.
-        until: share of all hits at which a run ends, at least ``share`` and by default the same.
+        until: share of all hits at which a run ends, at least ``share`` and by default the same. A run of a strategy
+            with stop rules goes on until they would have stopped it and 95 % of all hits are found.
         most: calculations after which a run ends in any case; by default the whole pool.
     """
 
@@ -98,6 +97,12 @@ class ReplaySettings(_Strict):
             raise ValueError(f"two strategies are named {', '.join(doubled)}")
         if self.until is not None and self.until < self.share:
             raise ValueError(f"until ({self.until}) lies below share ({self.share})")
+        for strategy in self.strategies:
+            rules = strategy.search.stop
+            if rules is not None:
+                rules.check(self.objectives, self.constraints)
+                if rules.cpu_hours_per_hit is not None:
+                    raise ValueError("stop.cpu_hours_per_hit: a replay predicts no costs; write calculations_per_hit")
         return self
 
     @property
@@ -118,36 +123,14 @@ def load_replay(path: str | Path) -> ReplaySettings:
         ConfigError: not YAML, an unknown key or a wrong value: names file and key.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML: {error}", where=path) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=path) from error
-    if not isinstance(content, dict):
-        raise ConfigError("a replay file holds a mapping", where=path, remedy="see docs/replay.md")
+    content = read_mapping(path, "replay", "see docs/replay.md")
     data = content.get("data")
     if isinstance(data, dict):
         for key in ("dataset", "records"):
             given = data.get(key)
-            if isinstance(given, str) and given != "shipped" and not Path(given).is_absolute():
-                data[key] = str((path.parent / given).resolve())
+            if isinstance(given, str) and given != "shipped":
+                data[key] = rooted(given, path)
     try:
         return ReplaySettings.model_validate(content)
     except ValidationError as error:
-        raise _explained(error, path) from error
-
-
-def _explained(error: ValidationError, where: Path) -> ConfigError:
-    first: Mapping[str, Any] = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        valid = sorted(ReplaySettings.model_fields)
-        near = get_close_matches(str(first["loc"][0]), valid, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return ConfigError(f"unknown key {key!r}", where=where, remedy=f"{hint}valid here: {', '.join(valid)}")
-    if first["type"] == "missing":
-        return ConfigError(f"the key {key!r} is missing", where=where, remedy="add it")
-    given = first.get("input")
-    shown = f" (given: {given!r})" if not isinstance(given, (dict, list)) else ""
-    return ConfigError(f"{key}: {first['msg']}{shown}", where=where, remedy=f"correct {key!r}; see docs/replay.md")
+        raise explained(error, ReplaySettings, path, "docs/replay.md") from error
