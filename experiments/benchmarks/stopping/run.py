@@ -19,8 +19,7 @@ import numpy as np
 
 from materia.crystal import Crystal
 from materia.search import Conditions, StopSettings
-from materia.search.replay import KnownPool, ReplaySettings, play_all, stopping
-from materia.search.replay._stopping import bounds
+from materia.search.replay import KnownPool, ReplaySettings, bounds, play_all, stopping
 
 SHARE = 0.05
 CERTAINTIES = (0.5, 0.8, 0.95)
