@@ -51,33 +51,31 @@ def bonds(crystals: Sequence[Crystal]) -> np.ndarray:
     return found
 
 
-def features(crystals: Sequence[Crystal]) -> dict[str, np.ndarray]:
-    """``composition`` (n, 190): statistics of tabulated element features, shares of the elements;
-    ``composition+cell`` (n, 201): also volume per atom, number of atoms, space group and :func:`bonds`."""
+def features(crystals: Sequence[Crystal], cell: bool) -> np.ndarray:
+    """(n, 190): statistics of tabulated element features, and the shares of the elements; with ``cell`` (n, 201): also
+    volume per atom, number of atoms, space group and :func:`bonds`."""
     composition = np.hstack([composition_features(crystals), fractions(crystals)])
+    if not cell:
+        return composition
     groups = np.array([int(prototype_label(c).split("_")[1]) for c in crystals])
-    return {
-        "composition": composition,
-        "composition+cell": np.hstack([composition, cell_features(crystals, groups), bonds(crystals)]),
-    }
+    return np.hstack([composition, cell_features(crystals, groups), bonds(crystals)])
 
 
 def forests(
     train: tuple[Sequence[Crystal], np.ndarray], test: Sequence[Crystal], trees: int = TREES, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Predictions (n_test, T) of one forest for each target and set of features, and the CPU seconds of all."""
+    """``composition`` and ``composition+cell``: predictions (n_test, T) of one forest for each target, CPU seconds."""
     from sklearn.ensemble import ExtraTreesRegressor
 
     crystals, labels = train
-    started = time.process_time()
-    known, asked = features(crystals), features(test)
     found: dict[str, dict[str, Any]] = {}
-    for name in known:
+    for name in ("composition", "composition+cell"):
+        started = time.process_time()
+        known, asked = (features(some, "cell" in name) for some in (crystals, test))
         columns = []
         for j in range(labels.shape[1]):
             rows = ~np.isnan(labels[:, j])
             forest = ExtraTreesRegressor(trees, max_features=MAX_FEATURES, random_state=seed, n_jobs=1)
-            columns.append(forest.fit(known[name][rows], labels[rows, j]).predict(asked[name]))
+            columns.append(forest.fit(known[rows], labels[rows, j]).predict(asked))
         found[name] = {"predicted": np.column_stack(columns), "cpu_s": time.process_time() - started}
-        started = time.process_time()
     return found

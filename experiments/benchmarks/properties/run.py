@@ -27,8 +27,12 @@ import scores
 import sets
 
 HERE = Path(__file__).parent
-PEERS = ("alignn", "megnet", "tensornet")
-JOINT = ("alignn", "tensornet")  # one network for both targets; MEGNet's has one output, so two share the time
+PEERS = {  # whether one network learns both targets; else two share the time. matgl's MEGNet has one output
+    "alignn": ("alignn", True),
+    "alignn_apart": ("alignn", False),
+    "megnet": ("megnet", False),
+    "tensornet": ("tensornet", True),
+}
 FIELDS = ("formation_energy_per_atom_eV", "band_gap_pbe_eV")
 SEED = 0
 OWN = ("mp_20", "forests", "hse", "masses", "elastic", "exfoliation")
@@ -42,11 +46,12 @@ def train_peer(name: str, minutes: float, args: argparse.Namespace, work: Path) 
         rows = sets.read(args.data, "mp_20")
         parts = {part: [r.id for r in rows if r.part == part] for part in ("train", "validation", "test")}
         split.write_text(json.dumps(parts))
-    runs = [(FIELDS, name)] if name in JOINT else [((field,), f"{name}_{field}") for field in FIELDS]
+    peer, joint = PEERS[name]
+    runs = [(FIELDS, peer)] if joint else [((field,), f"{peer}_{field}") for field in FIELDS]
     for fields, folder in runs:
         if (work / folder / "result.json").exists():
             continue
-        command = [args.peers, HERE / "peers.py", name, "--data", sets.path(args.data, "mp_20"), "--split", split]
+        command = [args.peers, HERE / "peers.py", peer, "--data", sets.path(args.data, "mp_20"), "--split", split]
         command += ["--work", work / folder, "--seconds", 60 * minutes / len(runs), "--seed", SEED, "--targets"]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         subprocess.run([str(part) for part in (*command, *fields)], check=True, env=environment)

@@ -53,7 +53,10 @@ def peers_of(work: Path, rows: Mapping[str, Sequence[sets.Row]]) -> dict[str, di
     found: dict[str, dict[str, Any]] = {}
     for folder in sorted(path.parent for path in work.glob("*/result.json")):
         ran = read(folder / "result.json")
-        peer = found.setdefault(ran["peer"], {"cpu_minutes": 0.0, "parameters": ran["parameters"], "runs": []})
+        apart = ran["peer"] == "alignn" and len(ran["targets"]) == 1  # it was trained in both ways
+        peer = found.setdefault(
+            "alignn_apart" if apart else ran["peer"], {"cpu_minutes": 0.0, "parameters": ran["parameters"], "runs": []}
+        )
         peer["cpu_minutes"] = round(peer["cpu_minutes"] + ran["cpu_s"] / 60, 2)
         kept = (
             "targets",
@@ -139,8 +142,7 @@ def mp_20(rows: Mapping[str, Sequence[sets.Row]], work: Path, grown: Mapping[str
                 else:
                     result[q.IS_METAL][into] = classes
         runs = {name: {"parameters": p["parameters"], "runs": p["runs"]} for name, p in peers.items()}
-        kept = ("cpu_s", "first_epoch_cpu_s", "parameters", "n_train")
-        result["trainings" if into is None else "trainings_converged"] = {"ours": {k: ran[k] for k in kept}, **runs}
+        result["trainings" if into is None else "trainings_converged"] = {"ours": ran["networks"], **runs}
     return result
 
 
