@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import sets
 
 from materia import quantities as q
 
-NAMES = {q.FORMATION_ENERGY_MP: "formation_energy_per_atom_eV", q.GAP_MP: "band_gap_pbe_eV"}  # ours -> the set's field
+Array = np.ndarray
+Rows = Sequence[sets.Row]
+FIELDS = {q.FORMATION_ENERGY_MP: "formation_energy_per_atom_eV", q.GAP_MP: "band_gap_pbe_eV"}
 KEYS = {q.FORMATION_ENERGY_MP: "formation_energy_per_atom", q.GAP_MP: "gap_pbe"}  # ours -> of the result
 SMALL = {
     "masses": {q.ELECTRON_MASS: "m_n", q.HOLE_MASS: "m_p"},
@@ -20,9 +23,23 @@ SMALL = {
     "exfoliation": {q.EXFOLIATION_ENERGY: "exfoliation_energy_meV_per_atom"},
 }
 LEADERBOARD = 40.89  # meV/atom, JARVIS-Leaderboard's best for dft_3d_exfoliation_energy (matminer_xgboost)
-HEAVIEST = 100.0
-Values = Mapping[str, float]  # id -> value
-Array = np.ndarray
+HEAVIEST = 100.0  # m_e: heavier labels count as this, for everybody
+DRAWS = 2000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What one contender says of the structures asked, and what learning it has cost.
+
+    Attributes:
+        values: (n,) predictions.
+        cpu_minutes: of its training.
+        extra: further figures of it.
+    """
+
+    values: Array
+    cpu_minutes: float
+    extra: Mapping[str, Any]
 
 
 def mae(truth: Array, guess: Array) -> float:
@@ -39,25 +56,94 @@ def best_threshold(gap: Array, metal: Array) -> float:
     return float(tried[int(np.argmax([balanced_accuracy(metal, gap < t) for t in tried]))])
 
 
-def gap_figures(truth: Array, guess: Array) -> dict[str, float]:
-    guess = np.maximum(guess, 0.0)
-    return {"mae": mae(truth, guess), "mae_non_metals": mae(truth[truth > 0], guess[truth > 0])}
+def ratio_interval(ours: Array, theirs: Array) -> list[float]:
+    """95 % interval of the ratio of mean errors, theirs over ours; structures are drawn with replacement."""
+    draw = np.random.default_rng(0)
+    ratios = []
+    for _ in range(DRAWS):
+        rows = draw.integers(len(ours), size=len(ours))
+        ratios.append(theirs[rows].mean() / ours[rows].mean())
+    return [round(float(end), 3) for end in np.quantile(ratios, [0.025, 0.975])]
+
+
+def compare(truth: Array, own: Guess, peers: Mapping[str, Guess], scale: Callable[[Array], Array]) -> dict[str, Any]:
+    """Our figures beside those of the peers, and how many times lower our mean error is than the best of theirs.
+
+    Args:
+        truth: (n,) labels.
+        own, peers: predictions.
+        scale: what labels and predictions are put through before they are judged.
+    """
+
+    def error(guess: Guess) -> Array:
+        return np.abs(scale(truth) - scale(guess.values))
+
+    def figures(guess: Guess) -> dict[str, Any]:
+        found = {"mae": round(float(error(guess).mean()), 5), "cpu_minutes": guess.cpu_minutes}
+        return {**found, **guess.extra}
+
+    result = figures(own)
+    if peers:
+        best = min(peers, key=lambda name: error(peers[name]).mean())
+        result |= {"best_peer": best, "best_peer_mae": round(float(error(peers[best]).mean()), 5)}
+        result["ratio"] = round(float(error(peers[best]).mean() / error(own).mean()), 3)
+        result["ratio_95"] = ratio_interval(error(own), error(peers[best]))
+        result["peers"] = {name: figures(peer) for name, peer in peers.items()}
+    return result | {"n": len(truth)}
+
+
+def plain(values: Array) -> Array:
+    return values
+
+
+def positive(values: Array) -> Array:
+    return np.maximum(values, 0.0)
+
+
+def labels(rows: Rows, field: str) -> Array:
+    return np.array([row.labels[field] for row in rows], dtype=np.float64)
+
+
+def at(rows: Rows, values: Mapping[str, float]) -> Array:
+    return np.array([values[row.id] for row in rows], dtype=np.float64)
 
 
 def read(file: Path) -> Any:
     return json.loads(file.read_text()) if file.exists() else None
 
 
-def peers_of(work: Path, rows: Mapping[str, Sequence[sets.Row]]) -> dict[str, dict[str, Any]]:
-    """Peer -> figures on the test part, from what ``peers.py`` has left."""
-    found: dict[str, dict[str, Any]] = {}
-    for folder in sorted(path.parent for path in work.glob("*/result.json")):
-        ran = read(folder / "result.json")
-        apart = ran["peer"] == "alignn" and len(ran["targets"]) == 1  # it was trained in both ways
-        peer = found.setdefault(
-            "alignn_apart" if apart else ran["peer"], {"cpu_minutes": 0.0, "parameters": ran["parameters"], "runs": []}
+def minutes(seconds: float) -> float:
+    return round(seconds / 60, 2)
+
+
+def forests_of(grown: Mapping[str, Any], target: str, rows: Rows) -> dict[str, Guess]:
+    return {
+        f"forest on {kind}": Guess(at(rows, ran["predicted"]), minutes(ran["cpu_s"]), {})
+        for kind, ran in grown.get(target, {}).items()
+    }
+
+
+def networks_of(work: Path, validation: Rows, test: Rows) -> tuple[dict[str, dict[str, Guess]], dict[str, Any]]:
+    """Target -> peer -> predictions, from what ``peers.py`` has left, and how the trainings went."""
+    guesses: dict[str, dict[str, Guess]] = {target: {} for target in FIELDS}
+    trainings: dict[str, Any] = {}
+    ran = {path.parent.name: read(path) for path in sorted(work.glob("*/result.json"))}
+    for folder, run in ran.items():
+        name = "alignn_apart" if run["peer"] == "alignn" and len(run["targets"]) == 1 else run["peer"]
+        peer_s = sum(
+            r["cpu_s"] for f, r in ran.items() if r["peer"] == run["peer"] and len(r["targets"]) == len(run["targets"])
         )
-        peer["cpu_minutes"] = round(peer["cpu_minutes"] + ran["cpu_s"] / 60, 2)
+        for target, field in FIELDS.items():
+            if field not in run["targets"]:
+                continue
+            extra = {}
+            guess = at(test, run["test"][field])
+            if target == q.GAP_MP:
+                metal = labels(test, field) == 0
+                threshold = best_threshold(at(validation, run["validation"][field]), labels(validation, field) == 0)
+                extra = gap_figures(labels(test, field), guess)
+                extra |= {"balanced_accuracy": balanced_accuracy(metal, guess < threshold), "metal_below_eV": threshold}
+            guesses[target][name] = Guess(guess, minutes(peer_s), extra)
         kept = (
             "targets",
             "cpu_s",
@@ -65,111 +151,80 @@ def peers_of(work: Path, rows: Mapping[str, Sequence[sets.Row]]) -> dict[str, di
             "epochs",
             "steps",
             "batch",
-            "best_epoch",
+            "parameters",
             "validation_mae",
-            "versions",
+            "best_epoch",
         )
-        last = ran["curve"][-1]["validation_mae"]
-        half = next(c["validation_mae"] for c in ran["curve"] if c["cpu_s"] >= 0.8 * ran["cpu_s"])
-        peer["runs"].append({k: ran[k] for k in kept} | {"validation_mae_at_0.8": half, "validation_mae_at_1": last})
-        for target, field in NAMES.items():
-            if field not in ran["targets"]:
-                continue
-            truth, guess = aligned(rows["test"], ran["test"][field], field)
-            if target != q.GAP_MP:
-                peer[KEYS[target]] = {"mae": mae(truth, guess)}
-                continue
-            known, told = aligned(rows["validation"], ran["validation"][field], field)
-            threshold = best_threshold(told, known == 0)
-            said = balanced_accuracy(truth == 0, guess < threshold)
-            peer[KEYS[target]] = gap_figures(truth, guess) | {"balanced_accuracy": said, "metal_below_eV": threshold}
-    return found
+        tenths = [next(c for c in run["curve"] if c["cpu_s"] >= x * run["cpu_s"]) for x in (0.5, 0.8, 1.0)]
+        trainings[folder] = {k: run[k] for k in (*kept, "versions")} | {"validation_at_0.5_0.8_1": tenths}
+    return guesses, trainings
 
 
-def aligned(rows: Sequence[sets.Row], guesses: Values, field: str) -> tuple[Array, Array]:
-    return np.array([row.labels[field] for row in rows]), np.array([guesses[row.id] for row in rows])
+def gap_figures(truth: Array, guess: Array) -> dict[str, float]:
+    return {"mae_non_metals": mae(truth[truth > 0], positive(guess)[truth > 0])}
 
 
-def beside(
-    own: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]], key: str, cpu_minutes: float
-) -> dict[str, Any]:
-    """Our figures of one quantity with those of the peers, and how much lower ours is than the best of them."""
-    others = {name: peer[key] for name, peer in peers.items() if key in peer}
-    found: dict[str, Any] = {**own, "cpu_minutes": cpu_minutes}
-    if others:
-        best = min(others, key=lambda name: others[name]["mae"])
-        found |= {"best_peer": best, "best_peer_mae": others[best]["mae"]}
-        found["ratio"] = round(others[best]["mae"] / own["mae"], 3)
-        found["peers"] = {n: {**f, "cpu_minutes": peers[n]["cpu_minutes"]} for n, f in others.items()}
-    return found
-
-
-def mp_20(rows: Mapping[str, Sequence[sets.Row]], work: Path, grown: Mapping[str, Any]) -> dict[str, Any]:
+def mp_20(validation: Rows, test: Rows, work: Path, grown: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    trees: dict[str, dict[str, Any]] = {}
-    for target, field in NAMES.items():
-        for kind, ran in grown.get(target, {}).items():
-            truth, guess = aligned(rows["test"], ran["predicted"], field)
-            forest = trees.setdefault(f"forest on {kind}", {"cpu_minutes": 0.0})
-            forest["cpu_minutes"] = round(ran["cpu_s"] / 60, 2)
-            forest[KEYS[target]] = gap_figures(truth, guess) if target == q.GAP_MP else {"mae": mae(truth, guess)}
-    for step, folder, into in (("mp_20", "equal", None), ("mp_20_long", "converged", "converged")):
+    for step, folder, key in (("mp_20", "equal", ""), ("mp_20_long", "converged", "converged")):
         ran = read(work / f"{step}.json")
         if ran is None:
             continue
-        peers = peers_of(work / folder, rows)
-        cpu = round(ran["cpu_s"] / 60, 2)
-        for target, field in NAMES.items():
-            guesses = dict(zip(ran["ids"], ran["predicted"][target], strict=True))
-            asked = [row for row in rows["test"] if row.id in guesses]
-            truth, guess = aligned(asked, guesses, field)
-            own: dict[str, Any] = {"mae": mae(truth, guess)} if target != q.GAP_MP else gap_figures(truth, guess)
-            of_all = beside(own, {**peers, **trees}, KEYS[target], cpu)
-            if into is None:
-                result[KEYS[target]] = of_all
-            else:
-                result[KEYS[target]][into] = of_all
+        asked = [row for row in test if row.id in set(ran["ids"])]
+        peers, trainings = networks_of(work / folder, validation, asked)
+        for target, field in FIELDS.items():
+            truth = labels(asked, field)
+            values = at(asked, dict(zip(ran["ids"], ran["predicted"][target], strict=True)))
+            trees = forests_of(grown, target, asked)
+            extra: dict[str, Any] = {}
             if target == q.GAP_MP:
-                metals = dict(zip(ran["ids"], ran["predicted"][q.IS_METAL], strict=True))
-                said = np.array([metals[row.id] > 0.5 for row in asked])
-                classes: dict[str, Any] = {"balanced_accuracy": balanced_accuracy(truth == 0, said), "n": len(asked)}
-                others = {n: p[KEYS[target]]["balanced_accuracy"] for n, p in peers.items() if KEYS[target] in p}
-                if others:
-                    classes |= {"best_peer": max(others, key=others.__getitem__), "peers": others}
-                    classes["best_peer_balanced_accuracy"] = max(others.values())
-                if into is None:
-                    result[q.IS_METAL] = classes
-                else:
-                    result[q.IS_METAL][into] = classes
-        runs = {name: {"parameters": p["parameters"], "runs": p["runs"]} for name, p in peers.items()}
-        result["trainings" if into is None else "trainings_converged"] = {"ours": ran["networks"], **runs}
+                extra = gap_figures(truth, values)
+                trees = {n: Guess(g.values, g.cpu_minutes, gap_figures(truth, g.values)) for n, g in trees.items()}
+            own = Guess(values, minutes(ran["cpu_s"]), extra)
+            scale = positive if target == q.GAP_MP else plain
+            found = compare(truth, own, {**peers[target], **trees}, scale)
+            into = result.setdefault(KEYS[target], {})
+            into |= {key: found} if key else found
+        metal = labels(asked, FIELDS[q.GAP_MP]) == 0
+        said = at(asked, dict(zip(ran["ids"], ran["predicted"][q.IS_METAL], strict=True))) > 0.5
+        classes: dict[str, Any] = {"balanced_accuracy": balanced_accuracy(metal, said), "n": len(asked)}
+        others = {name: peer.extra["balanced_accuracy"] for name, peer in peers[q.GAP_MP].items()}
+        if others:
+            best = max(others, key=others.__getitem__)
+            classes |= {"best_peer": best, "best_peer_balanced_accuracy": others[best], "peers": others}
+        result.setdefault(q.IS_METAL, {}).update({key: classes} if key else classes)
+        result[f"trainings_{folder}"] = {"ours": ran["networks"], **trainings}
     return result
 
 
 def hse(data: Path, work: Path, grown: Mapping[str, Any]) -> dict[str, Any]:
+    """HSE06 gaps: networks that learn gaps of PBE and GLLB-SC beside them, and networks that do not."""
     ran = read(work / "hse.json")
     if ran is None:
         return {}
     rows = {row.id: row for row in sets.read(data, "gaps") if "gap_hse_eV" in row.labels}
     asked = [rows[i] for i in ran["ids"]]
-    errors: dict[str, list[float]] = {}
-    minutes: dict[str, list[float]] = {}
+    truth = labels(asked, "gap_hse_eV")
+    by_name: dict[str, list[Guess]] = {}
     for run in ran["runs"]:
-        guesses = dict(zip(ran["ids"], run["predicted"][q.GAP_HSE06], strict=True))
-        errors.setdefault(run["name"], []).append(mae(*aligned(asked, guesses, "gap_hse_eV")))
-        minutes.setdefault(run["name"], []).append(round(run["cpu_s"] / 60, 2))
-    trees = {
-        f"forest on {kind}": {
-            q.GAP_HSE06: {"mae": mae(*aligned(asked, of["predicted"], "gap_hse_eV"))},
-            "cpu_minutes": round(of["cpu_s"] / 60, 2),
+        values = at(asked, dict(zip(ran["ids"], run["predicted"][q.GAP_HSE06], strict=True)))
+        extra = {"seed": run["seed"], "epochs": run["epochs"], "n_train": run["n_train"]}
+        by_name.setdefault(run["name"], []).append(Guess(values, minutes(run["cpu_s"]), extra))
+    together = by_name["together"][0]
+    found = compare(truth, together, forests_of(grown, q.GAP_HSE06, asked), positive)
+    for name, guesses in by_name.items():
+        errors = [mae(truth, positive(g.values)) for g in guesses]
+        found[name] = {"mae": round(float(np.mean(errors)), 5), "mae_by_seed": errors}
+        found[name] |= {
+            "cpu_minutes": guesses[0].cpu_minutes,
+            **guesses[0].extra,
+            **gap_figures(truth, guesses[0].values),
         }
-        for kind, of in grown.get(q.GAP_HSE06, {}).items()
-    }
-    own = {"mae": round(float(np.mean(errors["together"])), 5)}
-    own |= {f"mae_{name}": round(float(np.mean(found)), 5) for name, found in errors.items()}
-    found = beside(own, trees, q.GAP_HSE06, round(float(np.mean(minutes["together"])), 2))
-    by_seed = {name: {"mae": errors[name], "cpu_minutes": minutes[name]} for name in errors}
-    return {q.GAP_HSE06: {**found, "by_seed": by_seed, "n": len(asked)}}
+        if name != "together":
+            theirs, ours = (np.abs(truth - positive(g.values)) for g in (guesses[0], together))
+            found[name]["ratio"] = round(float(theirs.mean() / ours.mean()), 3)
+            found[name]["ratio_95"] = ratio_interval(ours, theirs)
+    return {q.GAP_HSE06: found}
 
 
 def small(data: Path, work: Path, grown: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,35 +236,33 @@ def small(data: Path, work: Path, grown: Mapping[str, Any]) -> dict[str, Any]:
         rows = {row.id: row for row in sets.read(data, step)}
         for target, field in columns.items():
             asked = [rows[i] for i in ran["ids"] if field in rows[i].labels]
-            guesses = {"ours": dict(zip(ran["ids"], ran["predicted"][target], strict=True))}
-            guesses |= {f"forest on {kind}": of["predicted"] for kind, of in grown.get(target, {}).items()}
-            figures: dict[str, dict[str, Any]] = {}
-            for name, values in guesses.items():
-                truth, guess = aligned(asked, values, field)
-                if step == "masses":
-                    truth = np.minimum(truth, HEAVIEST)
-                figures[name] = {"mae_log10": mae(np.log10(truth), np.log10(guess))} if step != "exfoliation" else {}
-                figures[name]["mae"] = figures[name]["mae_log10"] if step == "masses" else mae(truth, guess)
-            cpu = {f"forest on {kind}": round(of["cpu_s"] / 60, 2) for kind, of in grown.get(target, {}).items()}
-            peers: dict[str, Any] = {n: {target: f, "cpu_minutes": cpu[n]} for n, f in figures.items() if n != "ours"}
+            truth = labels(asked, field)
+            own = Guess(
+                at(asked, dict(zip(ran["ids"], ran["predicted"][target], strict=True))), minutes(ran["cpu_s"]), {}
+            )
+            peers = forests_of(grown, target, asked)
+            unit = q.quantity(target).unit
+            if step == "masses":
+                truth, unit = np.minimum(truth, HEAVIEST), "decades"
+            found = compare(truth, own, peers, np.log10 if step == "masses" else plain) | {"unit": unit}
+            if step == "elastic":
+                in_decades = compare(truth, own, peers, np.log10)
+                found["in_decades"] = {
+                    k: in_decades[k] for k in ("mae", "best_peer", "best_peer_mae", "ratio") if k in in_decades
+                }
             if step == "exfoliation":
-                peers["JARVIS-Leaderboard (matminer_xgboost)"] = {target: {"mae": LEADERBOARD}, "cpu_minutes": None}
-            result[target] = beside(figures["ours"], peers, target, round(ran["cpu_s"] / 60, 2)) | {
-                "unit": "decades" if step == "masses" else q.quantity(target).unit,
-                "n": len(asked),
-            }
+                found["leaderboard_best"] = LEADERBOARD
+            result[target] = found
     return result
 
 
 def summary(data: Path, work: Path, quick: bool) -> dict[str, Any]:
-    """The figures of whatever has been done in the work folder."""
-    grown = {} if quick else (read(work / "forests.json") or {"targets": {}})["targets"]
+    """The figures of whatever has been done in the work folder; ``quick``: of our own, on the validation part."""
     every = sets.read(data, "mp_20")
-    rows = {part: [row for row in every if row.part == part] for part in ("validation", "test")}
+    parts = {part: [row for row in every if row.part == part] for part in ("train", "validation", "test")}
+    counts = {part: len(rows) for part, rows in parts.items()}
     if quick:
-        rows["test"] = rows["validation"]  # the test part is not looked at
-    result = mp_20(rows, work, grown)
-    if not quick:
-        result |= hse(data, work, grown) | small(data, work, grown)
-    counts = {part: sum(row.part == part for row in every) for part in ("train", "validation", "test")}
-    return {**result, "split": {"mp_20_biternary": counts}}
+        return mp_20(parts["validation"], parts["validation"], work, {}) | {"split": {"mp_20_biternary": counts}}
+    grown = (read(work / "forests.json") or {"targets": {}})["targets"]
+    result = mp_20(parts["validation"], parts["test"], work, grown)
+    return result | hse(data, work, grown) | small(data, work, grown) | {"split": {"mp_20_biternary": counts}}
