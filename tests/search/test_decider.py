@@ -71,6 +71,18 @@ def test_results_of_the_same_round_are_not_looked_at(toy, tmp_path: Path) -> Non
     assert [ask(resumed, toy, 0, slot).index for slot in (2, 3)] == expected[2:]
 
 
+@pytest.mark.parametrize("acquisition", ["probability", "random"])
+def test_a_pool_of_a_single_candidate(make_toy, tmp_path: Path, acquisition: str) -> None:
+    """Optuna asks no sampler about a parameter that can only have one value."""
+    toy = make_toy(1)
+    decider = toy.decider(tmp_path / "j", acquisition=acquisition)
+    decision = ask(decider, toy, 0, 0)
+    assert (decision.index, decision.acquisition, decision.rank) == (0, acquisition, 1)
+    decider.tell(decision.trial_number, toy.values(0))
+    with pytest.raises(PoolExhaustedError):
+        ask(decider, toy, 0, 1)
+
+
 def test_asked_again_the_same_decision(toy, journal: Path) -> None:
     decider = toy.decider(journal)
     decision = ask(decider, toy, 0, 0)

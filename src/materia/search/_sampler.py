@@ -180,15 +180,20 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
                 f"parameter {param_name!r} is {param_distribution}, the pool has {self.view.n} candidates",
                 remedy=f"ask for trial.suggest_int({param_name!r}, 0, {self.view.n - 1})",
             )
+        return self._chosen(study, trial)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        # Optuna never consults a sampler about a parameter with one value; and it comes here again to tell
+        if self.view.n == 1 and CHOICE not in trial.user_attrs and self.name not in trial.params:
+            self._chosen(study, trial)
+
+    def _chosen(self, study: Study, trial: FrozenTrial) -> int:
+        """Choose, and write down why."""
         with self.reserving():
             choice = self._choose(study, trial)
             why = {"candidate": choice.index, **{k: v for k, v in vars(choice).items() if k != "index"}}
             study._storage.set_trial_user_attr(trial._trial_id, CHOICE, why)
         return choice.index
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        if self.view.n == 1:  # Optuna never consults a sampler about a parameter with one value
-            self.require_free(study)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._others.after_trial(study, trial, state, values)
