@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 from materia.crystal import Crystal
 from materia.errors import ConfigError, DatasetError, ModelError
 from materia.quantities import FORMATION_ENERGY, GAP_PBE
-from materia.surrogate import Example, Surrogate, SurrogateSettings, train
+from materia.surrogate import Example, Surrogate, SurrogateSettings, _ensemble, train
+from materia.surrogate._network import Network
+from materia.surrogate._training import MemberTask
 
 TARGETS = [FORMATION_ENERGY, GAP_PBE]
 
@@ -187,6 +189,28 @@ def test_bad_labels_are_refused(examples: list[Example], small: SurrogateSetting
     with pytest.raises(DatasetError, match="LiN: formation_energy_per_atom is nan"):
         attempt([bad], [FORMATION_ENERGY])
     assert not (tmp_path / "x").exists()
+
+
+def test_what_decides_when_to_stop_is_of_other_formulas(
+    examples: list[Example], small: SurrogateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every formula comes twice: a copy among the watched would be learned by heart through the other."""
+    twice = [*examples[:30], *examples[:30]]
+    tasks: list[MemberTask] = []
+
+    def watched(network: Network, task: MemberTask, *more: object, **options: object) -> Network:
+        tasks.append(task)
+        return network.eval().requires_grad_(False)
+
+    monkeypatch.setattr(_ensemble, "train_member", watched)
+    settings = small.model_copy(update={"patience": 3})
+    train(twice, targets=[FORMATION_ENERGY], settings=settings, folder=tmp_path, progress=False)
+    for task in tasks:
+        learned, watching = ({twice[i].group for i in rows} for rows in (task.rows, task.watch))
+        assert learned and watching and not learned & watching
+    single = [Example(e.crystal, e.targets, "one") for e in examples[:20]]
+    train(single, targets=[FORMATION_ENERGY], settings=settings, folder=tmp_path / "one", progress=False)
+    assert len(tasks[-1].rows) == 20 and not tasks[-1].watch
 
 
 def test_sigterm_ends_training_as_asked(tmp_path: Path) -> None:

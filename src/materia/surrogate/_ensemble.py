@@ -164,10 +164,11 @@ def _fit(
     store = GraphStore.build(
         [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
     )
+    lot = _Lot(store, labels, folds, np.unique([e.group for e in examples], return_inverse=True)[1])
     total = settings.members * settings.epochs
     with threads(settings.threads), bar(task.progress and task.world.leads, "training", total) as report:
         members = tuple(
-            _train_one(k, store, labels, folds, quantities, settings, task.seed, source, work, task.logger, report)
+            _train_one(k, lot, quantities, settings, task.seed, source, work, task.logger, report)
             for k in range(settings.members)
         )
     if not task.world.leads:
@@ -175,11 +176,19 @@ def _fit(
     return assemble(members, examples, labels, folds, quantities, settings, source, {**task.about, **identity})
 
 
+@dataclass(frozen=True)
+class _Lot:
+    """Graphs, labels (n, W), folds (n,) and numbers of the formulas (n,) of all examples."""
+
+    store: GraphStore
+    labels: NDArray[np.float64]
+    folds: NDArray[np.int64]
+    formulas: NDArray[np.int64]
+
+
 def _train_one(
     k: int,
-    store: GraphStore,
-    labels: NDArray[np.float64],
-    folds: NDArray[np.int64],
+    lot: _Lot,
     quantities: tuple[Quantity, ...],
     settings: SurrogateSettings,
     seed: int,
@@ -191,14 +200,14 @@ def _train_one(
     """Train member k, or take it from the workplace where it is done already."""
     names = tuple(q.name for q in quantities)
     own = 1000 * seed + k
+    labels = lot.labels
     labelled = np.asarray(~np.isnan(labels).all(axis=1))
-    rows = np.flatnonzero(labelled & ~unseen_by(k, folds, labelled, settings.members, settings.left_out_by))
+    rows = np.flatnonzero(labelled & ~unseen_by(k, lot.folds, labelled, settings.members, settings.left_out_by))
     watch = np.zeros(0, dtype=np.int64)
     if settings.patience is not None:
-        groups = np.unique(rows, return_index=False)
-        draw = np.random.default_rng(own).permutation(len(groups))
-        watch = np.sort(groups[draw[: max(1, len(groups) // 10)]])
-        rows = np.setdiff1d(rows, watch)
+        drawn = np.random.default_rng(own).permutation(np.unique(lot.formulas[rows]))
+        aside = np.isin(lot.formulas[rows], drawn[: min(max(1, len(drawn) // 10), len(drawn) - 1)])
+        watch, rows = rows[aside], rows[~aside]
     layout = Layout(tuple(q.form for q in quantities))
     network = fresh_network(names, labels[rows], settings, own, layout.forms)
     if source is not None:
@@ -217,7 +226,7 @@ def _train_one(
         lower: list[float | None] = [None] * layout.width
         for j, q in zip(layout.first, quantities, strict=True):
             lower[j] = q.lower if q.form is Form.SCALAR else None
-        task = MemberTask(store, labels, lower, rows.tolist(), watch.tolist(), own)
+        task = MemberTask(lot.store, labels, lower, rows.tolist(), watch.tolist(), own)
         network = train_member(
             network,
             task,
@@ -228,7 +237,7 @@ def _train_one(
             world=work.world,
         )
         work.finish(k, network)
-    _, _, latents = Member(network, _NO_INDEX).evaluate(store, resolve_device(settings.device))
+    _, _, latents = Member(network, _NO_INDEX).evaluate(lot.store, resolve_device(settings.device))
     return Member(network, LatentIndex.of(latents[rows]))
 
 
