@@ -5,6 +5,7 @@ from materia.crystal._files import NamedCrystal, read_named, read_structures, wr
 from materia.crystal._identity import prototype_label, structure_hash, structure_type
 from materia.crystal._match import same_phase
 from materia.crystal._symbols import atomic_number, electronegativity, symbol
+from materia.crystal._symmetry import symmetry_of
 from materia.crystal._tensor import symmetrised
 from materia.crystal._validity import shortest_distance, touching_volume, validate
 
@@ -23,6 +24,7 @@ __all__ = [
     "structure_type",
     "symbol",
     "symmetrised",
+    "symmetry_of",
     "touching_volume",
     "validate",
     "write_structure",

@@ -10,6 +10,7 @@ from math import gcd
 import numpy as np
 
 from materia.crystal._crystal import Crystal
+from materia.crystal._symmetry import symmetry_of
 
 LENGTH_DECIMALS = 4  # Å: far below what DFT resolves, far above float noise
 FRACTION_DECIMALS = 5
@@ -43,9 +44,8 @@ def prototype_label(crystal: Crystal, symprec: float = 0.01) -> str:
         crystal: any cell of the structure.
         symprec: tolerance on positions, Å.
     """
-    import spglib
-
-    dataset = spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
+    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
+    dataset = symmetry_of("get_symmetry_dataset", cell, symprec=symprec)
     number = 1 if dataset is None else int(dataset.number)
     letters = ["a"] * crystal.n_atoms if dataset is None else list(dataset.wyckoffs)
     equivalent = list(range(crystal.n_atoms)) if dataset is None else list(dataset.crystallographic_orbits)
@@ -71,10 +71,8 @@ def structure_type(crystal: Crystal, symprec: float = 0.01) -> str:
         crystal: any cell of the structure.
         symprec: tolerance on positions, Å.
     """
-    import spglib
-
     cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    dataset = symmetry_of("get_symmetry_dataset", cell, symprec=symprec)
     number = 1 if dataset is None else int(dataset.number)
     orbits = range(crystal.n_atoms) if dataset is None else dataset.crystallographic_orbits.tolist()
     grown = 1.0 if dataset is None else len(dataset.std_types) / crystal.n_atoms  # to the conventional cell

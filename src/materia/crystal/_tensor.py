@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from materia.crystal._crystal import Crystal
+from materia.crystal._symmetry import symmetry_of
 
 SYMPREC = 0.01  # Å: what published structures are rounded and relaxed to
 
@@ -20,9 +21,8 @@ def symmetrised(crystal: Crystal, tensor: NDArray[np.float64], symprec: float = 
         tensor: (3, 3).
         symprec: tolerance on positions, Å. Where spglib finds no symmetry, the tensor comes back as it is.
     """
-    import spglib
-
-    found = spglib.get_symmetry((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
+    cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
+    found = symmetry_of("get_symmetry", cell, symprec=symprec)
     if found is None:
         return np.array(tensor, dtype=np.float64)
     columns = crystal.lattice.T  # fractional to Cartesian

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from materia.crystal import Crystal, electronegativity, symbol
+from materia.crystal import Crystal, electronegativity, symbol, symmetry_of
 
 _MOST_ATOMS = 64
 _EDGE = 0.02  # fractional distance at which an atom counts as lying on a face
@@ -53,10 +53,8 @@ def scene(record: dict[str, Any]) -> dict[str, Any]:
 
 def _conventional(crystal: Crystal) -> tuple[Crystal, str]:
     """The standard conventional cell and its space group; the crystal itself where symmetry finds none."""
-    import spglib
-
     cell = (crystal.lattice, crystal.frac_coords, crystal.numbers)
-    data = spglib.get_symmetry_dataset(cell, symprec=1e-2)
+    data = symmetry_of("get_symmetry_dataset", cell, symprec=1e-2)
     if data is None:
         return crystal, ""
     group = f"{data.international} ({data.number})"

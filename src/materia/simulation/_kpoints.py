@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from materia.crystal import Crystal
+from materia.crystal import Crystal, symmetry_of
 
 SYMPREC = 1e-3  # Å
 
@@ -60,9 +60,7 @@ def _cell(lattice: bytes, kinds: bytes, coordinates: bytes) -> Any:
 
 @lru_cache(maxsize=4096)
 def _rotations(lattice: bytes, kinds: bytes, coordinates: bytes) -> NDArray[np.int64]:
-    import spglib
-
-    found = spglib.get_symmetry(_cell(lattice, kinds, coordinates), symprec=SYMPREC)
+    found = symmetry_of("get_symmetry", _cell(lattice, kinds, coordinates), symprec=SYMPREC)
     if found is None:
         return np.eye(3, dtype=int)[None]
     rotations: NDArray[np.int64] = np.unique(found["rotations"], axis=0)
@@ -71,7 +69,6 @@ def _rotations(lattice: bytes, kinds: bytes, coordinates: bytes) -> NDArray[np.i
 
 @lru_cache(maxsize=16384)
 def _irreducible(lattice: bytes, kinds: bytes, coordinates: bytes, sizes: tuple[int, int, int]) -> int:
-    import spglib
-
-    mapping, _ = spglib.get_ir_reciprocal_mesh(sizes, _cell(lattice, kinds, coordinates), symprec=SYMPREC)
-    return len(np.unique(mapping))
+    cell = _cell(lattice, kinds, coordinates)
+    found = symmetry_of("get_ir_reciprocal_mesh", sizes, cell, symprec=SYMPREC)
+    return math.prod(sizes) if found is None else len(np.unique(found[0]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from materia.crystal import Crystal, prototype_label
+from materia.crystal import Crystal, prototype_label, symmetry_of
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._keys import key_with
 from materia.simulation._levels import Level
@@ -116,11 +116,9 @@ def _reduced(distorted: Crystal, energy: float, energy_of: Callable[[Crystal], f
         energy: its energy, eV/atom.
         energy_of: eV/atom of a crystal at its level.
     """
-    import spglib
-
     cell = (distorted.lattice, distorted.frac_coords, distorted.numbers)
     for symprec in SYMPRECS:
-        found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=False, symprec=symprec)
+        found = symmetry_of("standardize_cell", cell, to_primitive=True, no_idealize=False, symprec=symprec)
         if found is None:
             continue
         lattice, positions, numbers = found
