@@ -222,9 +222,10 @@ def test_forgotten_and_its_number_given_to_another(
     names = slurm("sacct", "-n", "-X", "-P", "-D", "-j", first.handle, "-o", "JobName").split()
     assert len(set(names)) == 2  # both had that number
     assert {o.kind for o in outcomes.values()} == {OutcomeKind.COMPLETED}
-    assert [sorted(a.kind for a in manager.ledger.attempts()[key]) for key in keys] == [
-        ["completed", "node_failure"]
-    ] * 3
+    kinds = [sorted(a.kind for a in manager.ledger.attempts()[key]) for key in keys]
+    # a member of another number may be done before the cancellation reaches it, on a busy machine
+    assert ["completed", "node_failure"] in kinds
+    assert all(kind in (["completed"], ["completed", "node_failure"]) for kind in kinds)
     assert runs(tmp_path, "end") == dict.fromkeys(["forgotten", *keys], 1)
 
 
