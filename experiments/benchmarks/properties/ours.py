@@ -72,6 +72,13 @@ def spent() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+def settings_of(quick: bool) -> dict[str, SurrogateSettings]:
+    """Settings of every network; of the quick form, those that it trains."""
+    if not quick:
+        return SETTINGS
+    return {name: SETTINGS[name].model_copy(update=QUICK) for name in ("energy", "gap")}
+
+
 def labels_of(row: sets.Row, columns: Mapping[str, str]) -> dict[str, float]:
     found = {}
     for field, name in columns.items():
@@ -144,9 +151,7 @@ def mp_20(args: argparse.Namespace, suffix: str = "") -> dict[str, Any]:
     asked = [row for row in rows if row.part == unseen]
     found: dict[str, Any] = {"ids": [row.id for row in asked], "predicted": {}, "networks": {}, "cpu_s": 0.0}
     for name, targets in (("energy", [q.FORMATION_ENERGY_MP]), ("gap", [q.GAP_MP, q.IS_METAL, q.FORMATION_ENERGY_MP])):
-        settings = SETTINGS[name + suffix]
-        if args.quick:
-            settings = settings.model_copy(update=QUICK)
+        settings = settings_of(args.quick)[name + suffix]
         folder = args.work / f"mp_20{suffix}" / name
         result = learn(known, [row.crystal for row in asked], targets, settings, folder, args.seed)
         found["predicted"] = result.pop("predicted") | found["predicted"]
