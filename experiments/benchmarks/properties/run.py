@@ -102,7 +102,7 @@ def main() -> None:
                 train_peer(name, minutes, args, args.work / "converged")
     result: dict[str, Any] = scores.summary(args.data, args.work, args.quick)
     result |= {
-        "settings": {name: settings.model_dump() for name, settings in ours.SETTINGS.items()},
+        "settings": {name: settings.model_dump() for name, settings in ours.settings_of(args.quick).items()},
         "seed": SEED,
         "wall_minutes_of_this_call": round((time.time() - started) / 60, 1),
         "machine": {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()},
