@@ -88,7 +88,7 @@ def test_what_training_cannot_go_on_from(
     assert Earlier.usable(first, quantities, full) is not None
     assert Earlier.usable(tmp_path / "none", quantities, full) is None
     assert Earlier.usable(first, quantities[:1], full) is None
-    for change in ({"warm_epochs": None}, {"members": 3}, {"channels": 12}, {"folds": 7}):
+    for change in ({"warm_epochs": None}, {"members": 3}, {"channels": 12}, {"folds": 7}, {"left_out_by": 2}):
         assert Earlier.usable(first, quantities, full.model_copy(update=change)) is None
     damaged = tmp_path / "damaged"
     damaged.mkdir()

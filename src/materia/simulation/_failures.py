@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from materia.errors import EngineError
+
 
 class Reason(StrEnum):
     """Why a calculation failed. ``retryable`` ones may end otherwise when tried again unchanged."""
@@ -41,3 +43,15 @@ class Failure(Exception):  # noqa: N818 - a value of the design that travels as 
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def ordinary_failure(error: BaseException) -> Failure:
+    """The failure behind an exception that says nothing of one engine alone: itself where it is one already."""
+    text = f"{type(error).__name__}: {error}".strip(": ")
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, MemoryError):
+        return Failure(Reason.OUT_OF_MEMORY, text)
+    if isinstance(error, EngineError):
+        return Failure(Reason.MISSING_PSEUDOPOTENTIAL, text)
+    return Failure(Reason.UNEXPECTED, text)

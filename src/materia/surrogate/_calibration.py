@@ -104,7 +104,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Calibration:
-        """What :meth:`to_json` wrote; models of before version 0.2 have a linear scale without its name."""
+        """What :meth:`to_json` wrote; older models have a linear scale without its name."""
         rest = dict(entries)
         factor, n = float(rest.pop("factor")), int(rest.pop("n"))
         if "scale" not in rest:

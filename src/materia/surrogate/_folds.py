@@ -19,8 +19,9 @@ def grouped_folds(
     examples plays no part. With fewer groups than folds, the last folds stay empty. Groups in ``kept`` stay in the
     fold given there.
     """
-    home = {group: fold for group, fold in (kept or {}).items() if group in set(groups)}
-    order = sorted(set(groups) - home.keys(), key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
+    names = set(groups)
+    home = {group: fold for group, fold in (kept or {}).items() if group in names}
+    order = sorted(names - home.keys(), key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
     counts = Counter(groups)
     load = [0] * folds
     for group, k in home.items():

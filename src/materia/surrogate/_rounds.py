@@ -43,7 +43,7 @@ class Earlier:
         cls, folder: str | Path | None, quantities: Sequence[Quantity], settings: SurrogateSettings
     ) -> Earlier | None:
         """The model in ``folder``, where training can go on from it; None where it cannot or is not to: no epochs set
-        aside for it, another architecture or number of members, other targets, or a model that is not whole."""
+        aside for it, another architecture, other members, folds or targets, or a model that is not whole."""
         if folder is None or settings.warm_epochs is None:
             return None
         try:
@@ -58,6 +58,9 @@ class Earlier:
             and model.card["architecture"] == settings.architecture()
             and "folds" in kept
             and kept["of"] == fold_count(settings)
+            # or a member would be judged by what it has learned from
+            and model.card["settings"]["left_out_by"] == settings.left_out_by
+            and len(set(kept["folds"].values())) > settings.left_out_by
         )
         return cls(model, kept["folds"], int(kept["since"])) if alike else None
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from materia.crystal import Crystal
 from materia.errors import EngineError
-from materia.simulation._failures import Failure, Reason
+from materia.simulation._failures import Failure, Reason, ordinary_failure
 from materia.simulation._kpoints import grid_size, irreducible_kpoints
 from materia.simulation._levels import Level
 from materia.simulation._ranks import ALONE, RANKS, World, layout, ranks_wanted
@@ -178,19 +178,15 @@ class GPAWEngine:
         from gpaw import ConvergenceError
 
         text = f"{type(error).__name__}: {error}".strip(": ")
-        if isinstance(error, Failure):
-            return error
         if isinstance(error, ConvergenceError):
             return Failure(Reason.NOT_CONVERGED, "the self-consistency did not converge")
         if type(error).__name__ in {"SymmetryAnalysisBug", "SymmetryBrokenError"}:
             return Failure(Reason.SYMMETRY_LOST, "the point group of the cell could not be used")
-        if isinstance(error, MemoryError):
-            return Failure(Reason.OUT_OF_MEMORY, text)
         if isinstance(error, np.linalg.LinAlgError):
             return Failure(Reason.ATOMS_OVERLAP, f"the Hamiltonian cannot be diagonalised ({text})")
-        if isinstance(error, EngineError | FileNotFoundError):
+        if isinstance(error, FileNotFoundError):
             return Failure(Reason.MISSING_PSEUDOPOTENTIAL, text)
-        return Failure(Reason.UNEXPECTED, text)
+        return ordinary_failure(error)
 
     def remedy(self, reason: Reason) -> str | None:
         return {Reason.NOT_CONVERGED: MIXING, Reason.SYMMETRY_LOST: NO_SYMMETRY}.get(reason)

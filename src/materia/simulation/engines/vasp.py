@@ -16,7 +16,7 @@ import numpy as np
 
 from materia.crystal import Crystal
 from materia.errors import EngineError
-from materia.simulation._failures import Failure, Reason
+from materia.simulation._failures import Failure, Reason, ordinary_failure
 from materia.simulation._kpoints import grid_size, irreducible_kpoints
 from materia.simulation._levels import Level
 from materia.simulation._ranks import ALONE, World, launcher_words, layout, ranks_wanted
@@ -114,14 +114,7 @@ class VaspEngine:
         return Bands(n_occupied, grid.kpoints, grid.values[:, some], path.kpoints, path.values[:, some])
 
     def classify(self, error: BaseException) -> Failure:
-        text = f"{type(error).__name__}: {error}".strip(": ")
-        if isinstance(error, Failure):
-            return error
-        if isinstance(error, MemoryError):
-            return Failure(Reason.OUT_OF_MEMORY, text)
-        if isinstance(error, EngineError):
-            return Failure(Reason.MISSING_PSEUDOPOTENTIAL, text)
-        return Failure(Reason.UNEXPECTED, text)
+        return ordinary_failure(error)
 
     def remedy(self, reason: Reason) -> str | None:
         return {Reason.NOT_CONVERGED: STEADY}.get(reason)
