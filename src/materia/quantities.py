@@ -97,6 +97,7 @@ EXFOLIATION_ENERGY = "exfoliation_energy"
 ENERGY_POTENTIAL = "energy_per_atom_potential"
 VOLUME_POTENTIAL = "volume_per_atom_potential"
 DISTORTION = "distortion_energy"
+GAPS = (GAP_PBE, GAP_DIRECT_PBE, GAP_MP, GAP_HSE06, GAP_GLLBSC)
 
 _ALL = (
     Quantity(FORMATION_ENERGY, "$E_f$", "eV/atom", Fidelity.PBE, "Formation energy, PBE"),

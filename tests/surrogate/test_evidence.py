@@ -13,7 +13,7 @@ from materia.surrogate import Example, Surrogate, SurrogateSettings, train
 from materia.surrogate._drift import BEYOND
 from materia.surrogate._evidence import APART, DISTANCE, HEIGHT, SPREAD, Evidence
 from materia.surrogate._layout import Layout
-from materia.surrogate._split import new_type_error, split_report
+from materia.surrogate._split import new_type_error, split_report, structure_types
 from surrogate_factory import rocksalt, zincblende
 
 LAYOUT = Layout((Form.SCALAR, Form.SCALAR))
@@ -57,12 +57,13 @@ def test_a_split_tells_what_it_keeps_apart() -> None:
         rocksalt("Na", "Cl", 5.7),
     ]
     examples = [Example(c, {GAP_PBE: 1.0}, c.formula) for c in rows]
+    types = structure_types(examples)
     apart = np.array([[False, True, True, False]])
-    report, new = split_report(examples, apart, np.array([1, 2]))
+    report, new = split_report(examples, types, apart, np.array([1, 2]))
     assert report == {"left_out": 2, "same_group": 0, "same_structure_type": 1}
     assert new.tolist() == [False, True]  # rocksalt is known, zincblende is not
     torn = np.array([[True, False, False, False]])
-    assert split_report(examples, torn, np.array([0]))[0]["same_group"] == 1
+    assert split_report(examples, types, torn, np.array([0]))[0]["same_group"] == 1
     parity = {"observed": [1.0, 3.0], "predicted": [1.5, 1.0]}
     assert new_type_error(parity, new) == {"mae_new_type": 2.0, "n_new_type": 1}
     assert new_type_error(parity, np.zeros(2, dtype=bool)) == {}

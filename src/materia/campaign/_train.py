@@ -64,6 +64,7 @@ class Trained:
             "quarantine": self.quarantine,
             "n_unlabelled": self.card["n_unlabelled"],
             **{key: self.card[key] for key in ("n_symmetrised",) if key in self.card},
+            "strata": self.card.get("strata", {}),
             "weights_sha256": self.card["weights_sha256"],
             "warnings": list(self.warnings),
         }
@@ -315,14 +316,21 @@ def report_of(folder: Path, request: TrainingRequest) -> Trained:
 
 
 def _warnings(card: Mapping[str, Any], request: TrainingRequest) -> tuple[str, ...]:
-    """The start may have seen the very labels that are held out: then the figures flatter."""
-    from materia.surrogate import pretrained_card
+    """Where the intervals do not hold; and the start may have seen the very labels that are held out: then the figures
+    flatter."""
+    from materia.surrogate import badly_covered, pretrained_card
 
+    where = tuple(
+        f"{name}: the 90 % interval holds for only {coverage:.0%} of {n} held-out {stratum}"
+        for name, divisions in card.get("strata", {}).items()
+        for stratum, coverage, n in badly_covered(divisions)
+    )
     start = pretrained_card(request.settings)
     shared = sorted(set(start.get("targets", ())) & set(card["targets"]))
     if not shared:
-        return ()
+        return where
     return (
+        *where,
         f"the weights it started from were trained on {', '.join(shared)} too: if on the same compounds, the held-out "
         "figures and the intervals are too good; --start none is free of that",
     )

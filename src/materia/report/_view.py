@@ -19,7 +19,7 @@ from materia.report._people import people_section
 from materia.report._plot import round_colour
 from materia.report._remaining import remaining_section
 from materia.report._structures import scene
-from materia.report._trust import picks_coverage, pool_drift
+from materia.report._trust import picks_coverage, pool_drift, strata
 from materia.report._why import why
 
 _MOST_HEROES = 6
@@ -63,6 +63,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "figures_learning": [(words.title(q), f) for q in targets if (f := figures.learning_figure(record, q))],
         "figures_parity": _parities(record, targets),
         "picks_coverage": picks_coverage(record),
+        "strata": strata(record),
         "pool_drift": pool_drift(record),
         "figure_calibration": figures.calibration(record.models[-1].get("parity", {})) if record.models else "",
         "figures_picks": [(words.title(q), f) for q in targets if (f := figures.picks_parity(record, q))],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from materia.surrogate._predictions import Predictions
     from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
     from materia.surrogate._start import pretrained_card
+    from materia.surrogate._strata import badly_covered
     from materia.surrogate._surrogate import Surrogate
 
 _HOME = {
@@ -32,6 +33,7 @@ _HOME = {
     "Network": "_network",
     "Predictions": "_predictions",
     "Surrogate": "_surrogate",
+    "badly_covered": "_strata",
     "element_features": "_elements",
     "from_pyg": "_pyg",
     "grouped_folds": "_folds",
@@ -52,6 +54,7 @@ __all__ = [
     "Predictions",
     "Surrogate",
     "SurrogateSettings",
+    "badly_covered",
     "element_features",
     "from_pyg",
     "grouped_folds",

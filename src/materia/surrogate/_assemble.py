@@ -23,8 +23,9 @@ from materia.surrogate._graph import GraphStore
 from materia.surrogate._layout import from_figure
 from materia.surrogate._probability import ProbabilityCalibration
 from materia.surrogate._settings import SurrogateSettings
-from materia.surrogate._split import new_type_error, split_report
+from materia.surrogate._split import new_type_error, split_report, structure_types
 from materia.surrogate._start import origin_head
+from materia.surrogate._strata import by_stratum, strata
 from materia.surrogate._surrogate import Member, Surrogate
 from materia.surrogate._validation import validate
 
@@ -60,7 +61,9 @@ def assemble(
     blind = np.stack([unseen_by(k, folds, labelled, len(members), settings.left_out_by) for k in range(len(members))])
     elements = set() if source is None else set(source.card["elements"])
     rows, evidence, unseen = _out_of_fold(members, examples, blind, settings, elements)
-    split, new_type = split_report(examples, blind, rows)
+    types = structure_types(examples)
+    split, new_type = split_report(examples, types, blind, rows)
+    divisions = {name: kinds[rows] for name, kinds in strata(examples, types).items()}
     observed = np.full((len(labels), len(layout)), np.nan)
     for j in range(len(layout)):
         observed[known[:, j], j] = layout.figure(labels[known[:, j]], j)
@@ -82,6 +85,7 @@ def assemble(
     calibration: dict[str, Calibration | ProbabilityCalibration] = {}
     validation: dict[str, Any] = {}
     parity: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     groups = np.array([e.group for e in examples])
     for j, target in enumerate(quantities):
         use = known[rows, j]
@@ -99,8 +103,10 @@ def assemble(
             len(members),
         )
         validation[target.name] |= new_type_error(parity[target.name], new_type[use])
+        known_of = {name: kinds[use] for name, kinds in divisions.items()}
+        figures[target.name] = by_stratum(parity[target.name], known_of, target.form)
         parity[target.name]["group"] = groups[here].tolist()
-    card |= {"validation": validation, "parity": parity}
+    card |= {"validation": validation, "strata": figures, "parity": parity}
     return Surrogate(members, calibration, card, settings.device, settings.threads)
 
 

@@ -147,20 +147,20 @@ def conformal_quantile(scores: Array, coverage: float = COVERAGE) -> float:
     return float(np.sort(scores)[rank - 1])
 
 
-def cross_coverage(residuals: Array, features: Array, groups: Sequence[str], fallback: float) -> float:
-    """Share of residuals inside the 90 % interval when each fifth of the formulas is calibrated on the others.
+def cross_inside(residuals: Array, features: Array, groups: Sequence[str], fallback: float) -> NDArray[np.bool_] | None:
+    """(n,) whether each residual is inside the 90 % interval, each fifth of the formulas calibrated on the others.
 
-    NaN with fewer residuals than a calibration needs.
+    None with fewer residuals than a calibration needs.
     """
     if len(residuals) < 2 * MIN_RESIDUALS or len(set(groups)) < 2:
-        return math.nan
+        return None
     folds, names = grouped_folds(groups, FOLDS, seed=1), np.asarray(groups, dtype=str)
     inside = np.zeros(len(residuals), dtype=bool)
     for k in set(folds.tolist()):
         rest, here = folds != k, folds == k
         std = Calibration.fit(residuals[rest], features[rest], names[rest].tolist(), fallback).std(features[here])
         inside[here] = np.abs(residuals[here]) <= Z90 * std
-    return float(inside.mean())
+    return inside
 
 
 def _constant(size: Array, features: Array) -> Scale:

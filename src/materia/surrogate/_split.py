@@ -13,13 +13,19 @@ from materia.crystal import Crystal, structure_type
 from materia.surrogate._example import Example
 
 
+def structure_types(examples: Sequence[Example]) -> NDArray[np.str_]:
+    """(n,) of :func:`materia.crystal.structure_type`."""
+    return np.array([_type_of(*_bytes(e.crystal)) for e in examples], dtype=str)
+
+
 def split_report(
-    examples: Sequence[Example], blind: NDArray[np.bool_], rows: NDArray[np.int64]
+    examples: Sequence[Example], types: NDArray[np.str_], blind: NDArray[np.bool_], rows: NDArray[np.int64]
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """How far the split keeps apart what is alike.
 
     Args:
         examples: n labelled structures.
+        types: (n,) of :func:`structure_types`.
         blind: (M, n) which member has not seen which example.
         rows: (m,) those that some member has not seen.
 
@@ -29,7 +35,6 @@ def split_report(
         and (m,) whether an example's structure type is new to all members that left it out.
     """
     groups = np.array([e.group for e in examples])
-    types = np.array([_type_of(*_bytes(e.crystal)) for e in examples])
     leaked, known = np.zeros(len(examples), dtype=bool), np.zeros(len(examples), dtype=bool)
     for out in blind:
         leaked |= out & np.isin(groups, groups[~out])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from materia.quantities import Form, Quantity
-from materia.surrogate._calibration import FOLDS, Z90, Calibration, cross_coverage, ensemble_gain
+from materia.surrogate._calibration import FOLDS, Z90, Calibration, cross_inside, ensemble_gain
 from materia.surrogate._evidence import Evidence
 from materia.surrogate._folds import grouped_folds
 from materia.surrogate._layout import from_figure, tensors
@@ -54,14 +54,15 @@ def validate(
         ``mae_log10`` for logarithms and tensors, ``frobenius`` and ``frobenius_median`` (the norm of the difference
         of two tensors) for tensors, whose other figures are of the mean eigenvalue; for a class
         ``balanced_accuracy`` (at one half), ``ece`` (expected calibration error), ``brier`` and ``n``, each fifth
-        calibrated on the others; and what was observed and predicted, in the unit.
+        calibrated on the others; and what was observed and predicted, in the unit, and whether it was ``inside``.
     """
     if target.form is Form.CLASS:
         return _class(observed, predicted, grouped_folds(groups, FOLDS, seed=1))
     residuals, features = observed - predicted, evidence.features(target, j)
     gain = ensemble_gain(residuals, features, evidence.members, ensemble)
     calibration = Calibration.fit(residuals, features, groups, fallback, gain=gain)
-    coverage = cross_coverage(residuals, features, groups, fallback)
+    inside = cross_inside(residuals, features, groups, fallback)
+    coverage = math.nan if inside is None else float(inside.mean())
     std = calibration.std(features) if len(observed) else np.zeros(0)
     values, guesses = from_figure(observed, target.form), from_figure(predicted, target.form)
     error = values - guesses
@@ -80,7 +81,8 @@ def validate(
         theirs, ours = (tensors(part, figure) for part, figure in zip(columns, (observed, predicted), strict=True))
         norm = np.linalg.norm(theirs - ours, axis=(1, 2))
         said |= {"frobenius": _finite(_mean(norm)), "frobenius_median": _finite(_median(norm))}
-    return calibration, said, _parity(values, guesses, std, plain)
+    held = {} if inside is None else {"inside": inside.tolist()}
+    return calibration, said, _parity(values, guesses, std, plain) | held
 
 
 def _class(observed: Array, logits: Array, folds: NDArray[np.int64]) -> Found:
