@@ -27,6 +27,7 @@ from materia.surrogate._split import new_type_error, split_report, structure_typ
 from materia.surrogate._start import origin_head
 from materia.surrogate._strata import by_stratum, strata
 from materia.surrogate._surrogate import Member, Surrogate
+from materia.surrogate._towers import plan_of
 from materia.surrogate._validation import validate
 
 _DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
@@ -71,6 +72,7 @@ def assemble(
     card: dict[str, Any] = {
         **identity,
         "architecture": settings.architecture(),
+        **({} if settings.towers is None else {"towers": plan_of(names, settings.towers)}),
         "n_train": len(labels),
         "n_labels": {q: int(known[:, j].sum()) for j, q in enumerate(names)},
         "ranges": {q.name: _range(q, observed[known[:, j], j], source) for j, q in enumerate(quantities)},

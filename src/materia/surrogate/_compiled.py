@@ -10,9 +10,10 @@ import torch
 
 from materia.errors import ConfigError
 from materia.surrogate._network import Network
+from materia.surrogate._towers import Towers
 
 
-def compile_network(network: Network, device: torch.device) -> None:
+def compile_network(network: Network | Towers, device: torch.device) -> None:
     """Compile in place, once for all sizes of batches; the weights keep their names.
 
     What was compiled is kept in ``~/.cache/materia/compiled`` (``TORCHINDUCTOR_CACHE_DIR`` names another place), so
@@ -28,4 +29,5 @@ def compile_network(network: Network, device: torch.device) -> None:
         )
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(home) / "materia" / "compiled"))
-    network.compile(dynamic=True)
+    for part in (network,) if isinstance(network, Network) else network.networks:  # alike: compiled once
+        part.compile(dynamic=True)

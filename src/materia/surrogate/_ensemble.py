@@ -23,11 +23,13 @@ from materia.surrogate._folds import grouped_folds, unseen_by
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
 from materia.surrogate._layout import Layout
+from materia.surrogate._network import Network
 from materia.surrogate._progress import bar
 from materia.surrogate._rounds import Earlier, fold_count, going_on, relative_error
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
 from materia.surrogate._surrogate import Member, Surrogate
+from materia.surrogate._towers import Towers, plan_of, put_together
 from materia.surrogate._training import MemberTask, MetricLogger, train_member
 from materia.surrogate._workplace import Workplace
 
@@ -72,7 +74,8 @@ def train(
         about: further entries of the card, plain JSON.
 
     Raises:
-        ConfigError: a target is neither registered nor declared, or more devices than processes are asked for.
+        ConfigError: a target is neither registered nor declared, towers that do not fit the targets, or more devices
+            than processes are asked for.
         DatasetError: nothing to learn from, or a label that is not finite.
         ModelError: the pretrained model cannot be used, or training diverged.
         StorageError: the folder cannot be written.
@@ -90,6 +93,7 @@ def train(
         for name in targets:
             if hasattr(torch.nn.ModuleDict(), name):  # heads are its attributes
                 raise ConfigError(f"a head cannot be named {name!r}", remedy="give the quantity a longer name")
+        plan_of(targets, settings.towers)
         start = Path(warm_start) if warm_start is not None else None
         task = _Task(examples, quantities, Path(folder), seed, logger, progress, about or {}, world)
         _train(task, settings, start, previous)
@@ -165,7 +169,7 @@ def _fit(
         [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
     )
     lot = _Lot(store, labels, folds, np.unique([e.group for e in examples], return_inverse=True)[1])
-    total = settings.members * settings.epochs
+    total = settings.members * settings.epochs * len(plan_of(names, settings.towers))
     with threads(settings.threads), bar(task.progress and task.world.leads, "training", total) as report:
         members = tuple(
             _train_one(k, lot, quantities, settings, task.seed, source, work, task.logger, report)
@@ -197,48 +201,81 @@ def _train_one(
     logger: MetricLogger | None,
     report: Callable[[int], None],
 ) -> Member:
-    """Train member k, or take it from the workplace where it is done already."""
-    names = tuple(q.name for q in quantities)
-    own = 1000 * seed + k
-    labels = lot.labels
-    labelled = np.asarray(~np.isnan(labels).all(axis=1))
+    """Train member k, tower by tower, or take from the workplace what is done already."""
+    labelled = np.asarray(~np.isnan(lot.labels).all(axis=1))
     rows = np.flatnonzero(labelled & ~unseen_by(k, lot.folds, labelled, settings.members, settings.left_out_by))
     watch = np.zeros(0, dtype=np.int64)
     if settings.patience is not None:
-        drawn = np.random.default_rng(own).permutation(np.unique(lot.formulas[rows]))
+        drawn = np.random.default_rng(1000 * seed + k).permutation(np.unique(lot.formulas[rows]))
         aside = np.isin(lot.formulas[rows], drawn[: min(max(1, len(drawn) // 10), len(drawn) - 1)])
         watch, rows = rows[aside], rows[~aside]
-    layout = Layout(tuple(q.form for q in quantities))
-    network = fresh_network(names, labels[rows], settings, own, layout.forms)
-    if source is not None:
-        network = warm_network(network, source.members[k % len(source.members)].network)
-    done = work.finished(k)
-    if done is not None:
-        network.to(done["centre"].dtype).load_state_dict(done)
-        network.eval().requires_grad_(False)
-        report((k + 1) * settings.epochs)
-    else:
-
-        def log(metrics: Any, epoch: int) -> None:
-            if logger is not None:
-                logger({f"member_{k}_{name}": value for name, value in metrics.items()}, epoch)
-
-        lower: list[float | None] = [None] * layout.width
-        for j, q in zip(layout.first, quantities, strict=True):
-            lower[j] = q.lower if q.form is Form.SCALAR else None
-        task = MemberTask(lot.store, labels, lower, rows.tolist(), watch.tolist(), own)
-        network = train_member(
-            network,
-            task,
-            settings,
-            checkpoint=work.checkpoint(k),
-            logger=log,
-            progress=lambda n: report(k * settings.epochs + n),
-            world=work.world,
+    names = tuple(q.name for q in quantities)
+    columns = dict(zip(names, Layout(tuple(q.form for q in quantities)).columns, strict=True))
+    plan, networks = plan_of(names, settings.towers), []
+    for i, learned in enumerate(plan):
+        labels = np.concatenate([lot.labels[:, columns[name]] for name in learned], axis=1)
+        known = ~np.isnan(labels).all(axis=1)
+        networks.append(
+            _train_network(
+                (f"member-{k}" if len(plan) == 1 else f"member-{k}-tower-{i}"),
+                replace(lot, labels=labels),
+                (rows[known[rows]], watch[known[watch]]),
+                [q for q in quantities if q.name in learned],
+                settings,
+                1000 * seed + k,
+                None if source is None else source.members[k % len(source.members)].network,
+                work,
+                logger,
+                _after((k * len(plan) + i) * settings.epochs, report),
+            )
         )
-        work.finish(k, network)
+    network = put_together(names, networks)
     _, _, latents = Member(network, _NO_INDEX).evaluate(lot.store, resolve_device(settings.device))
     return Member(network, LatentIndex.of(latents[rows]))
+
+
+def _train_network(
+    name: str,
+    lot: _Lot,
+    parts: tuple[NDArray[np.int64], NDArray[np.int64]],
+    quantities: Sequence[Quantity],
+    settings: SurrogateSettings,
+    seed: int,
+    source: Network | Towers | None,
+    work: Workplace,
+    logger: MetricLogger | None,
+    report: Callable[[int], None],
+) -> Network:
+    """Train one network on rows and, to stop early, watched rows (``parts``); or take it from the workplace."""
+    layout = Layout(tuple(q.form for q in quantities))
+    rows, watch = parts
+    network = fresh_network([q.name for q in quantities], lot.labels[rows], settings, seed, layout.forms)
+    if source is not None:
+        network = warm_network(network, source)
+    done = work.finished(name)
+    if done is not None:
+        network.to(done["centre"].dtype).load_state_dict(done)
+        report(settings.epochs)
+        return network.eval().requires_grad_(False)
+
+    def log(metrics: Any, epoch: int) -> None:
+        if logger is not None:
+            logger({f"{name.replace('-', '_')}_{key}": value for key, value in metrics.items()}, epoch)
+
+    lower: list[float | None] = [None] * layout.width
+    for j, q in zip(layout.first, quantities, strict=True):
+        lower[j] = q.lower if q.form is Form.SCALAR else None
+    task = MemberTask(lot.store, lot.labels, lower, rows.tolist(), watch.tolist(), seed)
+    network = train_member(
+        network, task, settings, checkpoint=work.checkpoint(name), logger=log, progress=report, world=work.world
+    )
+    work.finish(name, network)
+    return network
+
+
+def _after(done: int, report: Callable[[int], None]) -> Callable[[int], None]:
+    """Reports epochs beyond those that are done."""
+    return lambda more: report(done + more)
 
 
 _NO_INDEX = LatentIndex(np.zeros(1, np.float32), np.ones(1, np.float32), np.zeros((1, 1), np.float32), 1.0)

@@ -19,6 +19,7 @@ from materia.errors import ModelError
 from materia.quantities import Form, Quantity
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._surrogate import Surrogate
+from materia.surrogate._towers import plan_of
 
 RENEWED = 1.5  # times the labels of the last training from the beginning: the next one is due
 RATE = 0.5  # of the learning rate: what is known already is not to be stirred up
@@ -56,6 +57,7 @@ class Earlier:
             and model.layout.forms == tuple(q.form for q in quantities)
             and len(model.members) == settings.members
             and model.card["architecture"] == settings.architecture()
+            and plan_of(model.targets, model.card.get("towers")) == plan_of(model.targets, settings.towers)
             and "folds" in kept
             and kept["of"] == fold_count(settings)
             # or a member would be judged by what it has learned from

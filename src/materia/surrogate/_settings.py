@@ -34,6 +34,11 @@ class SurrogateSettings(BaseModel):
     pooling_heads: int | None = Field(None, ge=1, le=8, description="attention heads of the readout, besides the mean")
     replicas: int | None = Field(None, ge=1, le=16, description="bootstrapped copies of each head within a member")
 
+    towers: tuple[tuple[str, ...], ...] | None = Field(
+        None,
+        description="quantities that each network of a member learns; the first that learns a quantity predicts it. "
+        "null: one network learns all",
+    )
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
     folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
     left_out_by: int = Field(

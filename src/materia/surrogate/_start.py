@@ -21,6 +21,7 @@ from materia.surrogate._network import Network
 from materia.surrogate._settings import DEFAULT_ARCHITECTURE, SurrogateSettings
 from materia.surrogate._surrogate import Surrogate
 from materia.surrogate._tensors import COMPONENTS
+from materia.surrogate._towers import Towers
 
 # A head for a quantity the pretrained model does not know begins as that of a near relative: same physics
 # up to energy corrections, +U and the choice of pseudopotentials.
@@ -116,8 +117,15 @@ def fresh_network(
     return network
 
 
-def warm_network(fresh: Network, source: Network) -> Network:
-    """``fresh`` with the trunk of ``source`` and its heads where it knows the quantity or a relative."""
+def warm_network(fresh: Network, trained: Network | Towers) -> Network:
+    """``fresh`` with the trunk of a trained network and its heads where that knows the quantity or a relative.
+
+    Of several towers that one is taken that knows most of the quantities, the first of equals.
+
+    Raises:
+        ModelError: the trunk has another shape.
+    """
+    source = trained if isinstance(trained, Network) else max(trained.networks, key=lambda one: _heads_for(fresh, one))
     state = source.state_dict()
     trunk = {n: t for n, t in state.items() if not n.startswith("heads.") and n not in ("centre", "scale")}
     missing, unexpected = fresh.load_state_dict(trunk, strict=False)
@@ -130,3 +138,9 @@ def warm_network(fresh: Network, source: Network) -> Network:
             fresh.heads[name].load_state_dict(source.heads[source.targets[origin]].state_dict())
             fresh.centre[here], fresh.scale[here] = source.centre[there], source.scale[there]
     return fresh
+
+
+def _heads_for(fresh: Network, source: Network) -> int:
+    """How many heads of ``fresh`` can begin as one of the source's."""
+    heads = zip(fresh.targets, fresh.layout.forms, strict=True)
+    return sum(origin_head(name, form, source.targets, source.layout.forms) is not None for name, form in heads)

@@ -29,6 +29,7 @@ from materia.surrogate._network import Network
 from materia.surrogate._predictions import Predictions
 from materia.surrogate._probability import ProbabilityCalibration
 from materia.surrogate._progress import bar
+from materia.surrogate._towers import Towers, make_network, plan_of
 
 _BATCH = 16  # larger ones fall out of a CPU's cache: 64 take up to twice as long
 _BATCH_GPU = 2048
@@ -36,9 +37,9 @@ _BATCH_GPU = 2048
 
 @dataclass(frozen=True)
 class Member:
-    """One network of the ensemble and what it has learned from, in its latent space."""
+    """One network of the ensemble, or several side by side, and what they have learned from, in their latent space."""
 
-    network: Network
+    network: Network | Towers
     index: LatentIndex
 
     def evaluate(
@@ -260,11 +261,12 @@ def _calibration(form: Form, entries: Mapping[str, Any]) -> Calibration | Probab
 
 
 def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:
-    network = Network(card["targets"], **card["architecture"], forms=[q.form for q in quantities_of(card)])
+    forms, plan = [q.form for q in quantities_of(card)], plan_of(card["targets"], card.get("towers"))
+    network = make_network(card["targets"], forms, card["architecture"], plan)
     prefix = f"member.{k}.network."
     state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     network.load_state_dict(state)
-    network.to(state["centre"].dtype)
+    network.to(next(t.dtype for n, t in state.items() if n.endswith("centre")))
     network.load_state_dict(state)  # again, after the change of dtype: no rounding on the way
     latent = {n: tensors[f"member.{k}.latent.{n}"].numpy() for n in ("centre", "scale", "points")}
     return Member(network.eval().requires_grad_(False), LatentIndex(**latent, unit=unit))

@@ -38,23 +38,23 @@ class Workplace:
         world.wait()
         return cls(folder, world)
 
-    def checkpoint(self, k: int) -> Path:
-        return self.folder / f"member-{k}.ckpt"
+    def checkpoint(self, name: str) -> Path:
+        return self.folder / f"{name}.ckpt"
 
-    def finished(self, k: int) -> dict[str, Tensor] | None:
-        """The weights of member k where it is done."""
+    def finished(self, name: str) -> dict[str, Tensor] | None:
+        """The weights of the network of that name where it is done."""
         from safetensors.torch import load_file
 
-        path = self.folder / f"member-{k}.safetensors"
+        path = self.folder / f"{name}.safetensors"
         return load_file(path) if self.world.told(path.is_file()) else None
 
-    def finish(self, k: int, network: Network) -> None:
+    def finish(self, name: str, network: Network) -> None:
         from safetensors.torch import save_file
 
         if self.world.leads:
-            path = self.folder / f"member-{k}.safetensors"
+            path = self.folder / f"{name}.safetensors"
             partial = path.with_suffix(".partial")
             save_file({n: t.contiguous() for n, t in network.state_dict().items()}, partial)
             partial.replace(path)
-            self.checkpoint(k).unlink(missing_ok=True)
+            self.checkpoint(name).unlink(missing_ok=True)
         self.world.wait()
