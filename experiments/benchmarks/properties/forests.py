@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from materia.crystal import Crystal, prototype_label
-from materia.search.replay.features import cell_features, composition_features
+from materia.search import cell_features, composition_features
 from materia.surrogate import GraphStore
 
 TREES, MAX_FEATURES = 300, 0.4

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
+from numpy.typing import NDArray
 
 from materia.campaign._database import PickRow
 from materia.campaign._folder import Campaign
@@ -22,6 +23,7 @@ def still_to_find(
     beliefs: Beliefs | None,
     number: int,
     *,
+    success: NDArray[np.float64] | None,
     verdicts: Mapping[str, Verdict],
     pinned: AbstractSet[str],
     vetoed: AbstractSet[int],
@@ -34,6 +36,7 @@ def still_to_find(
     Args:
         beliefs: of the round that is about to begin.
         number: of that round.
+        success: (n,) probability that a candidate's calculations end well.
         verdicts: candidate id -> what was found, of every computed pick.
         pinned: ids of picks that a person wanted.
         vetoed: rows of the pool that are not to be picked.
@@ -41,7 +44,14 @@ def still_to_find(
     if beliefs is None:
         return None
     rows = [row for row in campaign.database.picks() if row.pick.round < number]
-    view = PoolView(len(campaign.pool), conditions, beliefs, eligible=knowledge.eligible, cost=knowledge.costs)
+    view = PoolView(
+        len(campaign.pool),
+        conditions,
+        beliefs,
+        eligible=knowledge.eligible,
+        cost=knowledge.costs,
+        success=success,
+    )
     search = campaign.settings.search
     free = view.choosable(search.max_cost_s)[0]
     free[[*knowledge.labelled, *(row.pick.candidate_index for row in rows), *vetoed]] = False
@@ -70,6 +80,6 @@ def _chances(
         pick = row.pick
         own = pick.round == number and pick.candidate_id not in pinned
         if own and pick.predictions and pick.state in (PickState.COMPUTED, PickState.FAILED):
-            chance = math.prod(conditions.chances(pick.predictions).values())
+            chance = math.prod(conditions.chances(pick.predictions).values()) * pick.score.get("success", 1.0)
             found.append((chance, pick.candidate_id in verdicts and verdicts[pick.candidate_id].hit))
     return found

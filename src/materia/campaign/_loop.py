@@ -21,6 +21,7 @@ from materia.campaign._left import still_to_find
 from materia.campaign._outputs import write_outputs
 from materia.campaign._people import People
 from materia.campaign._requests import Requests
+from materia.campaign._success import Successes
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
@@ -70,6 +71,7 @@ class Driver:
             retries=campaign.settings.compute.retries,
         )
         self.requests = Requests(campaign, self.ledger, self.manager.backend)
+        self.successes = Successes(campaign, self.ledger)
         pool = campaign.pool
         self.decider = Decider(
             campaign.folder / "optuna.journal",
@@ -172,6 +174,7 @@ class Driver:
                 eligible=self.knowledge.eligible,
                 taken={row.pick.candidate_index for row in before} | self.people.vetoed(),
                 cost=self.knowledge.costs,
+                success=self.successes.before(number),
                 pinned=pinned,
             )
         except PoolExhaustedError:
@@ -220,6 +223,7 @@ class Driver:
                 self.conditions,
                 self._beliefs(number, self._predict(number)),
                 number,
+                success=self.successes.before(number),
                 verdicts={r.pick.candidate_id: self.conditions.evaluate(self._values(r)) for r in computed},
                 pinned=self.people.pinned(),
                 vetoed=self.people.vetoed(),

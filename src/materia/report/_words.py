@@ -143,7 +143,7 @@ def score_part(name: str) -> str:
         quantity = name.removeprefix(prefix)
         if name.startswith(prefix) and quantity in REGISTRY:
             return form.format(SHORT.get(quantity, title(quantity)).lower())
-    return spaced(name)
+    return "chance that the calculation ends well" if name == "success" else spaced(name)
 
 
 def reason(text: str) -> str:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from materia.search._beliefs import Beliefs
     from materia.search._conditions import Conditions, Verdict
     from materia.search._decider import Decider, Decision
+    from materia.search._features import cell_features, composition_features
     from materia.search._rank import Entry, Ranked, rank
     from materia.search._remaining import Effort, Remaining, remaining
     from materia.search._sampler import PoolSampler, reserving_ask
     from materia.search._settings import Constraint, Objective, SearchSettings, StopSettings
     from materia.search._stop import enough, finished
+    from materia.search._success import chance_of_success
     from materia.search._view import PoolView
 
 _HOME = {
@@ -32,6 +34,9 @@ _HOME = {
     "SearchSettings": "_settings",
     "StopSettings": "_settings",
     "Verdict": "_conditions",
+    "cell_features": "_features",
+    "chance_of_success": "_success",
+    "composition_features": "_features",
     "enough": "_stop",
     "finished": "_stop",
     "rank": "_rank",
@@ -55,6 +60,9 @@ __all__ = [
     "SearchSettings",
     "StopSettings",
     "Verdict",
+    "cell_features",
+    "chance_of_success",
+    "composition_features",
     "enough",
     "finished",
     "rank",

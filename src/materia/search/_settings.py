@@ -162,6 +162,8 @@ class SearchSettings(BaseModel):
         diversity: 0 (off) to 1; how strongly candidates close to one that is pending are discounted, by
             distance in the surrogate's embedding and by shared family (prototype, chemistry).
         cost_power: 0 counts picks, 1 counts predicted seconds; in between it is a compromise.
+        failures: ``learn``: a candidate's value is multiplied by its probability of ending well, learned from the
+            calculations that ended; ``drop``: failed ones are left out and nothing is learned from them.
         max_cost_s: candidates predicted to cost more than this many seconds are left out.
         approval: ``required``: picks are proposed, and submitted only when a person approves them.
         plan: ``required``: nothing is submitted without a backtest of these very settings that speaks for the
@@ -178,6 +180,7 @@ class SearchSettings(BaseModel):
     explorer: str = "spread"
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.5
     cost_power: Annotated[float, Field(ge=0, le=1)] = 0.5
+    failures: Literal["learn", "drop"] = "learn"
     max_cost_s: Annotated[float, Field(gt=0)] | None = None
     approval: Literal["automatic", "required"] = "automatic"
     plan: Literal["required", "advised", "off"] = "advised"

@@ -9,13 +9,20 @@ if TYPE_CHECKING:
     from materia.search.replay._measures import summarise
     from materia.search.replay._pool import KnownPool
     from materia.search.replay._run import play_all
-    from materia.search.replay._settings import DataSettings, ReplaySettings, StrategySettings, load_replay
+    from materia.search.replay._settings import (
+        DataSettings,
+        FailureSettings,
+        ReplaySettings,
+        StrategySettings,
+        load_replay,
+    )
     from materia.search.replay._stopping import bounds, stopping
     from materia.search.replay._trajectory import Trajectory, play
     from materia.search.replay.learner import Learned, Learner
 
 _HOME = {
     "DataSettings": "_settings",
+    "FailureSettings": "_settings",
     "KnownPool": "_pool",
     "Learned": "learner",
     "Learner": "learner",
@@ -32,6 +39,7 @@ _HOME = {
 
 __all__ = [
     "DataSettings",
+    "FailureSettings",
     "KnownPool",
     "Learned",
     "Learner",

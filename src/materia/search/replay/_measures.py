@@ -11,6 +11,7 @@ import numpy as np
 from materia.search._conditions import Conditions, objective_loss
 from materia.search._gauss import Floats
 from materia.search._pareto import hypervolume
+from materia.search.replay._failing import failing
 from materia.search.replay._intervals import interval
 from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings
@@ -44,7 +45,9 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
 
     Returns:
         ``goal`` (pool, hits, ``wanted``: hits a run has to find, ``random_calculations``: what random choice needs
-        for them on average, ``luck``: see :func:`luck`) and ``strategies``: name ->
+        for them on average, ``luck``: see :func:`luck`; with failures ``failing``, the share of the candidates whose
+        calculation fails, and ``findable``, hits whose calculation does not, as means over the seeds) and
+        ``strategies``: name ->
 
         - ``acceleration``: ``random_calculations`` over the mean calculations to the wanted hits (an upper bound
           where ``reached`` is below ``seeds``);
@@ -61,16 +64,23 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
     """
     conditions = Conditions(settings.objectives, settings.constraints)
     hits = pool.hits(conditions)
-    wanted = max(1, math.ceil(settings.share * hits.sum()))
-    by_chance = expected_calculations(len(pool), int(hits.sum()), wanted)
+    seeds = sorted({run.seed for run in runs})
+    found_by = {seed: hits & ~failing(pool, settings.failures, seed) for seed in seeds}
+    wanted = {seed: max(1, math.ceil(settings.share * found.sum())) for seed, found in found_by.items()}
+    chances = [expected_calculations(len(pool), int(found_by[s].sum()), wanted[s]) for s in seeds]
+    by_chance = float(np.mean(chances))
     names = [s.name for s in settings.strategies]
     grouped = {name: [r for r in runs if r.strategy == name] for name in names}
-    needed = {name: np.array([_needed(r, hits, wanted) for r in grouped[name]]) for name in names}
+    needed = {
+        name: np.array([_needed(r, found_by[r.seed], wanted[r.seed]) for r in grouped[name]], dtype=np.float64)
+        for name in names
+    }
     worth = _Worth(pool, conditions)
     strategies: dict[str, Any] = {}
     for name in names:
         mine, calculations = grouped[name], needed[name]
-        reached = sum(int(hits[list(r.order)].sum() >= wanted) for r in mine)
+        reached = sum(int(found_by[r.seed][list(r.order)].sum() >= wanted[r.seed]) for r in mine)
+        theirs = np.array([found_by[r.seed] for r in mine])
         strategies[name] = {
             "seeds": len(mine),
             "reached": reached,
@@ -79,24 +89,28 @@ def summarise(pool: KnownPool, settings: ReplaySettings, runs: Sequence[Trajecto
             "against": {
                 other: interval(_paired(needed[other], calculations), _ratio) for other in names if other != name
             },
-            "curve": _curve(mine, hits, len(pool), settings.batch, worth),
+            "curve": _curve(mine, theirs, len(pool), settings.batch, worth),
             "calibration": _calibration(mine),
             "cpu_s_round": _cost(mine),
-            "remaining": bounds(mine, hits),
+            "remaining": bounds(mine, theirs),
         }
         rules = next(s.search.stop for s in settings.strategies if s.name == name)
         if rules is not None:
-            strategies[name]["stop"] = stopping(mine, hits, rules, worth.volume)
+            strategies[name]["stop"] = stopping(mine, theirs, rules, worth.volume)
     goal = {
         "pool": len(pool),
         "hits": int(hits.sum()),
-        "wanted": wanted,
+        "wanted": round(float(np.mean(list(wanted.values()))), 1) if settings.failures else wanted[seeds[0]],
         "random_calculations": round(by_chance, 1),
-        "luck": [round(edge, 4) for edge in luck(len(pool), int(hits.sum()), wanted)],
+        "luck": [round(edge, 4) for edge in luck(len(pool), int(found_by[seeds[0]].sum()), wanted[seeds[0]])],
         "start": settings.start,
         "batch": settings.batch,
         "pool_digest": pool.digest,
     }
+    if settings.failures is not None:
+        failed = [float(failing(pool, settings.failures, seed).mean()) for seed in seeds]
+        findable = [int(found.sum()) for found in found_by.values()]
+        goal |= {"failing": round(float(np.mean(failed)), 4), "findable": round(float(np.mean(findable)), 1)}
     return {"name": settings.name, "goal": goal, "strategies": strategies}
 
 
@@ -145,15 +159,15 @@ class _Worth:
 
 
 def _curve(runs: Sequence[Trajectory], hits: np.ndarray, n_pool: int, batch: int, worth: _Worth) -> dict[str, Any]:
-    """Up to where half of the seeds are done; one that is done stands still from there on."""
+    """Up to where half of the seeds are done; one that is done stands still from there on. ``hits``: (runs, n)."""
     ends = [len(r.order) for r in runs]
     end = int(np.median(ends))
     start = min([end, *(int(r.rounds[0]["n"]) for r in runs if r.rounds)])
     step = batch * max(1, math.ceil((end - start) / batch / _POINTS))
     at = sorted({*range(start, end + 1, step), end})
     prefixes = [[np.array(r.order[:n]) for r in runs] for n in at]
-    found = np.array([[hits[rows].sum() for rows in seeds] for seeds in prefixes], dtype=np.float64)
-    chance = np.array(at) * hits.sum() / n_pool
+    found = np.array([[h[rows].sum() for h, rows in zip(hits, seeds, strict=True)] for seeds in prefixes], dtype=float)
+    chance = np.array(at)[:, None] * hits.sum(axis=1) / n_pool
     regret = np.array([[worth.regret(rows) for rows in seeds] for seeds in prefixes])
     volume = np.array([[worth.volume(rows) for rows in seeds] for seeds in prefixes])
     return {

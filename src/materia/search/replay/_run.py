@@ -78,15 +78,19 @@ def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySetting
         "pool": pool.digest,
         "goal": settings.model_dump(mode="json", include={"objectives", "constraints", "start", "batch", "most"}),
         "end": settings.end,
-        "strategy": _essence(strategy),
+        "strategy": _essence(strategy, settings.failures is not None),
         "seed": seed,
     }
+    if settings.failures is not None:
+        about["failures"] = settings.failures.model_dump(mode="json")
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _essence(strategy: StrategySettings) -> dict[str, Any]:
-    """What of a strategy a run depends on. Runs kept by versions without stop rules stay valid where there are none."""
-    essence = strategy.model_dump(mode="json", exclude={"name": True, "seeds": True, "search": {"plan"}})
+def _essence(strategy: StrategySettings, failing: bool) -> dict[str, Any]:
+    """What of a strategy a run depends on. Runs kept by versions that knew no stop rules, or no failures, stay valid
+    where there are none."""
+    left_out = {"plan"} if failing else {"plan", "failures"}
+    essence = strategy.model_dump(mode="json", exclude={"name": True, "seeds": True, "search": left_out})
     if strategy.search.stop is None:
         del essence["search"]["stop"]
     return essence

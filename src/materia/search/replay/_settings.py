@@ -46,6 +46,29 @@ class DataSettings(_Strict):
         return self
 
 
+class FailureSettings(_Strict):
+    """Calculations that fail, by region: around some candidates drawn at random nearly all do, elsewhere few.
+
+    Attributes:
+        share: of all candidates, expected to fail.
+        regions: candidates that a region of failures lies around, others for every seed.
+        inside: probability of a failure in a region.
+        outside: probability of a failure elsewhere.
+    """
+
+    share: float = Field(0.3, gt=0, lt=1)
+    regions: int = Field(5, ge=1)
+    inside: float = Field(0.9, gt=0, le=1)
+    outside: float = Field(0.05, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _between(self) -> Self:
+        if not self.outside < self.share < self.inside:
+            between = f"outside ({self.outside}) and inside ({self.inside})"
+            raise ValueError(f"share ({self.share}) must lie between {between}")
+        return self
+
+
 class StrategySettings(_Strict):
     """One way of choosing.
 
@@ -68,6 +91,7 @@ class ReplaySettings(_Strict):
     """A whole replay file.
 
     Attributes:
+        failures: which calculations fail; by default none. A failed one counts as a calculation and answers nothing.
         start: random labels to start from, the same for every strategy of a seed; they count as calculations.
         batch: calculations a round.
         seeds: runs of each strategy, seeds 0 to seeds - 1.
@@ -82,6 +106,7 @@ class ReplaySettings(_Strict):
     data: DataSettings
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
+    failures: FailureSettings | None = None
     start: int = Field(100, ge=2)
     batch: int = Field(20, ge=1)
     seeds: int = Field(20, ge=2)

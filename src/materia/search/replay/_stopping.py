@@ -51,7 +51,7 @@ def stopping(
 
     Args:
         runs: of one strategy.
-        hits: (n,) bool, of the pool.
+        hits: (n,) bool, of the pool; or (runs, n) where they differ from run to run.
         rules: the stop rules.
         volume: share of the pool's hypervolume that rows dominate.
 
@@ -64,8 +64,8 @@ def stopping(
         seed's ``step``, ``oracle`` and ``lost``.
     """
     rows: list[dict[str, Any]] = []
-    for run in runs:
-        step, oracle = stop_step(run, rules), oracle_step(run, hits)
+    for run, good in zip(runs, each_run(hits, runs), strict=True):
+        step, oracle = stop_step(run, rules), oracle_step(run, good)
         end = len(run.order) if step is None else step
         done = np.array(run.order[:end])
         rows.append(
@@ -74,7 +74,7 @@ def stopping(
                 "stopped": step is not None,
                 "step": end,
                 "oracle": oracle,
-                "lost": round(1.0 - float(hits[done].sum()) / float(hits.sum()), 4) if hits.any() else 0.0,
+                "lost": round(1.0 - float(good[done].sum()) / float(good.sum()), 4) if good.any() else 0.0,
                 "volume": None if volume is None else volume(done),
             }
         )
@@ -105,16 +105,22 @@ def stopping(
     return figures
 
 
+def each_run(hits: np.ndarray, runs: Sequence[Trajectory]) -> np.ndarray:
+    """(runs, n) bool of the hits that each run can find, given those or (n,) that all can."""
+    return np.broadcast_to(hits, (len(runs), hits.shape[-1]))
+
+
 def bounds(runs: Sequence[Trajectory], hits: np.ndarray) -> dict[str, Any] | None:
     """The hits still to be found as they were told and as they were, by number of labels; None where none were told."""
     told = [[r for r in run.rounds if r.get("remaining")] for run in runs]
     common = min((len(rounds) for rounds in told), default=0)
     if common == 0:
         return None
-    total = int(hits.sum())
-    every = [r for rounds in told for r in rounds]
-    held = [total - r["remaining"]["found"] <= r["remaining"]["high"] for r in every]
+    totals = each_run(hits, runs).sum(axis=1).tolist()
+    every = [(total, r) for total, rounds in zip(totals, told, strict=True) for r in rounds]
+    held = [total - r["remaining"]["found"] <= r["remaining"]["high"] for total, r in every]
     among = [[rounds[k] for rounds in told] for k in range(common)]
+    total = float(np.mean(totals))
 
     def mean(key: str) -> list[float]:
         return [round(float(np.mean([r["remaining"][key] for r in same])), 3) for same in among]

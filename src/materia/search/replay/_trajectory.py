@@ -16,6 +16,7 @@ from materia.search._remaining import remaining
 from materia.search._score import acquisition_at, choose
 from materia.search._stop import enough
 from materia.search._view import PoolView
+from materia.search.replay._failing import failing, success
 from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings, StrategySettings
 from materia.search.replay.learner import load
@@ -82,26 +83,30 @@ def play(pool: KnownPool, settings: ReplaySettings, strategy: StrategySettings, 
     search = strategy.search.model_copy(update={"batch": settings.batch})
     learner = load(strategy.learner, strategy.options)
     names = pool.to_learn(conditions)
-    hits = pool.hits(conditions)
+    fails = failing(pool, settings.failures, seed)
+    hits = pool.hits(conditions) & ~fails
     rules = search.stop
     goal = hits.sum() * (settings.end if rules is None else max(settings.end, VALUE))
     most = min(settings.most or len(pool), len(pool))
     order = [int(i) for i in np.random.default_rng([seed, 1]).permutation(len(pool))[: min(settings.start, most)]]
     known = _Known(pool, conditions)
-    known.add(order)
+    known.add([i for i in order if not fails[i]])
     rounds: list[dict[str, Any]] = []
     stopped, why = None, ""
     while len(order) < most and (hits[order].sum() < goal or (rules is not None and stopped is None)):
         number, began = len(rounds), time.process_time()
-        rows = np.array(order)
+        tried = np.array(order)
+        rows = tried[~fails[tried]]
         learned = learner.learn(pool, rows, {q: pool.values[q][rows] for q in names}, seed * 100_003 + number)
-        beliefs = Beliefs(pool.complete(learned.columns, order, conditions))
+        beliefs = Beliefs(pool.complete(learned.columns, rows.tolist(), conditions))
+        chance = success(pool, tried, fails, seed * 100_003 + number) if search.failures == "learn" else None
         view = PoolView(
             len(pool),
             conditions,
             beliefs,
             embedding=learned.embedding,
             groups={"prototype": pool.prototypes},
+            success=chance,
             formulas=pool.formulas,
         )
         middle = time.process_time()
@@ -134,11 +139,13 @@ def play(pool: KnownPool, settings: ReplaySettings, strategy: StrategySettings, 
             batch.append(choice.index)
             free[choice.index] = False
         order += batch
-        known.add(batch)
+        known.add([i for i in batch if not fails[i]])
         chances = conditions.probability(beliefs.rows(np.array(batch)))
+        if chance is not None:
+            chances = chances * chance[batch]
         rounds.append(
             {
-                "n": len(rows),
+                "n": len(order) - len(batch),
                 "expected_hits": round(float(chances.sum()), 4),
                 "hits": int(hits[batch].sum()),
                 "chances": [[round(float(p), 7), bool(hit)] for p, hit in zip(chances, hits[batch], strict=True)],

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from materia.errors import ConfigError
+from materia.search._features import cell_features, composition_features
 from materia.search._gauss import Floats
 from materia.search.replay._pool import KnownPool
-from materia.search.replay.features import cell_features, composition_features
 from materia.search.replay.learner import Learned
 
 

@@ -27,7 +27,8 @@ def composition_features(crystals: Sequence[Crystal]) -> np.ndarray:
     return rows
 
 
-def cell_features(crystals: Sequence[Crystal], spacegroups: np.ndarray) -> np.ndarray:
-    """(n, 3) float32: volume per atom (Å³), atoms in the cell, number of the space group."""
+def cell_features(crystals: Sequence[Crystal], kinds: np.ndarray) -> np.ndarray:
+    """(n, 3) float32: volume per atom (Å³), atoms in the cell, and a number of the kind of structure: that of the space
+    group, or any code of the prototype."""
     volume = [c.volume / c.n_atoms for c in crystals]
-    return np.column_stack([volume, [c.n_atoms for c in crystals], spacegroups]).astype(np.float32)
+    return np.column_stack([volume, [c.n_atoms for c in crystals], kinds]).astype(np.float32)
