@@ -87,6 +87,7 @@ ENERGY_ABOVE_HULL_MP = "energy_above_hull_mp"
 GAP_HSE06 = "gap_hse06"
 GAP_GLLBSC = "gap_gllbsc"
 DIELECTRIC_ELECTRONIC = "dielectric_electronic"
+DIELECTRIC_STATIC = "dielectric_static"
 ELECTRON_MASS = "electron_mass"
 HOLE_MASS = "hole_mass"
 IS_METAL = "is_metal"
@@ -128,6 +129,14 @@ _ALL = (
         Fidelity.MP_PBE,
         "Electronic dielectric tensor, DFPT with PBE or PBE+U",
         form=Form.TENSOR,
+    ),
+    Quantity(
+        DIELECTRIC_STATIC,
+        r"$\varepsilon_0$",
+        "1",
+        Fidelity.MP_PBE,
+        "Static dielectric constant, mean over directions, DFPT with PBE or PBE+U",
+        lower=1.0,
     ),
     # Ricci et al., Sci. Data 4, 170085 (2017): BoltzTraP on bands of the Materials Project, 300 K, 1e18 per cm3
     *(

@@ -3,8 +3,8 @@
     python experiments/benchmarks/failures/run.py --records FOLDER [--folder replays] [--jobs N] [--quick]
 
 FOLDER is searched for the published set that the replay file names. ``--quick`` plays two seeds on the project's own
-dataset. The last line printed is the result as JSON: ``gain`` (calculations of the strategy that drops its failures over
-those of the one that learns from them, to half of the hits that can be found), ``low`` and ``high`` (95 %).
+dataset. The last line printed is the result as JSON: ``gain`` (calculations of the strategy that drops its failures
+over those of the one that learns from them, to half of the hits that can be found), ``low`` and ``high`` (95 %).
 """
 
 from __future__ import annotations

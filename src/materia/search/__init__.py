@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from materia.search._remaining import Effort, Remaining, remaining
     from materia.search._sampler import PoolSampler, reserving_ask
     from materia.search._settings import Constraint, Objective, SearchSettings, StopSettings
+    from materia.search._stages import gain_of_both, gain_of_dear
     from materia.search._stop import enough, finished
     from materia.search._success import chance_of_success
     from materia.search._view import PoolView
@@ -39,6 +40,8 @@ _HOME = {
     "composition_features": "_features",
     "enough": "_stop",
     "finished": "_stop",
+    "gain_of_both": "_stages",
+    "gain_of_dear": "_stages",
     "rank": "_rank",
     "remaining": "_remaining",
     "reserving_ask": "_sampler",
@@ -65,6 +68,8 @@ __all__ = [
     "composition_features",
     "enough",
     "finished",
+    "gain_of_both",
+    "gain_of_dear",
     "rank",
     "remaining",
     "reserving_ask",

@@ -12,8 +12,8 @@ import numpy as np
 from materia.search._gauss import Floats
 
 LEAST = 5  # of either kind: of fewer, nothing is learned
-TREES = 100
-_LEAF = 2
+TREES = 200
+_LEAF = 3
 
 
 def chance_of_success(features: np.ndarray, rows: np.ndarray, ended_well: np.ndarray, seed: int) -> Floats | None:
@@ -39,7 +39,7 @@ def chance_of_success(features: np.ndarray, rows: np.ndarray, ended_well: np.nda
     from sklearn.linear_model import LogisticRegression
 
     trees = ExtraTreesClassifier(
-        TREES, max_features=0.3, min_samples_leaf=_LEAF, bootstrap=True, oob_score=True, random_state=seed, n_jobs=1
+        TREES, max_features="sqrt", min_samples_leaf=_LEAF, bootstrap=True, oob_score=True, random_state=seed, n_jobs=1
     )
     trees.fit(features[rows], ended_well)
     platt = LogisticRegression()  # its weak penalty draws the slope to 0, which is the share of successes

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         StrategySettings,
         load_replay,
     )
+    from materia.search.replay._staged import StagedRun, Stages, play_by_gain, play_ladder
     from materia.search.replay._stopping import bounds, stopping
     from materia.search.replay._trajectory import Trajectory, play
     from materia.search.replay.learner import Learned, Learner
@@ -27,12 +28,16 @@ _HOME = {
     "Learned": "learner",
     "Learner": "learner",
     "ReplaySettings": "_settings",
+    "StagedRun": "_staged",
+    "Stages": "_staged",
     "StrategySettings": "_settings",
     "Trajectory": "_trajectory",
     "bounds": "_stopping",
     "load_replay": "_settings",
     "play": "_trajectory",
     "play_all": "_run",
+    "play_by_gain": "_staged",
+    "play_ladder": "_staged",
     "stopping": "_stopping",
     "summarise": "_measures",
 }
@@ -44,12 +49,16 @@ __all__ = [
     "Learned",
     "Learner",
     "ReplaySettings",
+    "StagedRun",
+    "Stages",
     "StrategySettings",
     "Trajectory",
     "bounds",
     "load_replay",
     "play",
     "play_all",
+    "play_by_gain",
+    "play_ladder",
     "stopping",
     "summarise",
 ]

@@ -1,0 +1,120 @@
+"""Cheap before dear: rates by hand, the best order on small problems, and replays with two costs."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from materia.crystal import Crystal
+from materia.errors import ConfigError, SearchError
+from materia.search import Conditions, Constraint, Objective, gain_of_both, gain_of_dear
+from materia.search.replay import KnownPool, Stages, play_by_gain, play_ladder
+from materia.search.replay._staged import CHEAP, DEAR
+
+WANTED = Conditions([Objective(quantity="gap_hse06", window=(1.0, 2.0))])
+
+
+def test_rates_by_hand() -> None:
+    """Costs 1 and 10. Results leave chances of 0.8 and 0: climbing after the first alone gives 0.4 hits for 1 + 5."""
+    rates = gain_of_both(np.array([[0.0, 0.8], [0.5, 0.5], [0.0, 0.0]]), 1.0, 10.0)
+    assert rates == pytest.approx([0.4 / 6, 0.5 / 11, 0.0])
+    assert gain_of_dear(np.array([0.5, 0.0]), 10.0) == pytest.approx([0.05, 0.0])
+    assert rates[0] > gain_of_dear(np.array([0.5]), 10.0)[0]  # to look first can be better than half a chance now
+
+
+def test_results_that_say_nothing_cost_something() -> None:
+    """A cheap calculation after which the chance is what it was is pure loss."""
+    chances = np.full((1, 9), 0.3)
+    both, dear = gain_of_both(chances, 1.0, 10.0)[0], gain_of_dear(np.array([0.3]), 10.0)[0]
+    assert both == pytest.approx(0.3 / 11)
+    assert both < dear
+
+
+@pytest.mark.parametrize("costs", [(0.0, 1.0), (1.0, -1.0), (float("nan"), 1.0)])
+def test_costs_are_positive(costs: tuple[float, float]) -> None:
+    with pytest.raises(SearchError, match="not positive"):
+        gain_of_both(np.ones((1, 2)), *costs)
+
+
+def test_no_other_rule_gives_more_for_the_cost() -> None:
+    """Against every set of results after which one could climb."""
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        chances, cheap, dear = rng.random(5), rng.uniform(0.1, 2), rng.uniform(1, 20)
+        rules = [list(rule) for k in range(1, 6) for rule in combinations(range(5), k)]
+        best = max(chances[rule].sum() / 5 / (cheap + dear * len(rule) / 5) for rule in rules)
+        assert gain_of_both(chances[None], cheap, dear)[0] == pytest.approx(best)
+
+
+@pytest.fixture(scope="module")
+def pool() -> KnownPool:
+    """240 rock salts whose HSE06 gap is the PBE gap and a half; PBE gaps grow with the anion's number."""
+    fcc = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    cations = (
+        "Li",
+        "Na",
+        "K",
+        "Rb",
+        "Mg",
+        "Ca",
+        "Sr",
+        "Ba",
+        "Zn",
+        "Cd",
+        "Al",
+        "Ga",
+        "In",
+        "Sc",
+        "Y",
+        "Cu",
+        "Ag",
+        "Tl",
+        "Pb",
+        "Sn",
+    )
+    anions = ("N", "P", "As", "Sb", "O", "S", "Se", "Te", "F", "Cl", "Br", "I")
+    rng, names = np.random.default_rng(0), [(a, b) for a in cations for b in anions]
+    crystals = tuple(Crystal.from_species(fcc * 5.5, pair, [[0, 0, 0], [0.5] * 3]) for pair in names)
+    pbe = np.array([max(0.0, 0.25 * anions.index(b) - 0.3 + rng.normal(0, 0.2)) for _, b in names])
+    hse = np.where(pbe > 0, pbe + 0.5 + rng.normal(0, 0.1, len(names)), 0.0)
+    values = {"gap_pbe_mp": pbe, "gap_hse06": np.maximum(hse, 0.0)}
+    n = len(names)
+    return KnownPool(tuple(map("".join, names)), crystals, ("rocksalt",) * n, np.full(n, 225), values)
+
+
+STAGES = Stages("gap_pbe_mp", "gap_hse06", 1.0, 10.0, start=20, batch=8, trees=20)
+
+
+def test_a_run_by_gain_finds_what_is_wanted_and_counts_its_costs(pool: KnownPool) -> None:
+    run = play_by_gain(pool, WANTED, STAGES, 0)
+    hits = pool.hits(WANTED)
+    assert run.reached
+    assert len(set(run.steps)) == len(run.steps)  # nothing twice
+    cheap = [i for i, stage in run.steps if stage == CHEAP]
+    for at, (i, stage) in enumerate(run.steps):
+        if stage == DEAR:
+            assert (i, CHEAP) in run.steps[:at]  # the cheap one first
+    found = np.cumsum([stage == DEAR and hits[i] for i, stage in run.steps])
+    last = found.tolist().index(int(np.ceil(hits.sum() / 2)))
+    assert run.cost == sum(10.0 if stage == DEAR else 1.0 for _, stage in run.steps[: last + 1])
+    assert len(cheap) < len(pool)
+    assert play_by_gain(pool, WANTED, STAGES, 0) == run
+
+
+def test_a_ladder_climbs_inside_its_window_alone(pool: KnownPool) -> None:
+    run = play_ladder(pool, WANTED, STAGES, 0, (0.5, 1.5))
+    pbe = pool.values["gap_pbe_mp"]
+    climbed = {i for i, stage in run.steps[40:] if stage == DEAR}
+    assert climbed and all(0.5 <= pbe[i] <= 1.5 for i in climbed)
+    assert run.reached
+    blind = play_ladder(pool, WANTED, STAGES, 0, (2.4, 2.5))  # no hit has such a PBE gap
+    assert not blind.reached
+    assert blind.cost == sum(10.0 if stage == DEAR else 1.0 for _, stage in blind.steps)
+
+
+def test_conditions_on_anything_else_are_refused(pool: KnownPool) -> None:
+    asked = Conditions([Objective(quantity="gap_hse06", window=(1, 2))], [Constraint(quantity="gap_pbe_mp", above=0.1)])
+    with pytest.raises(ConfigError, match="only gap_hse06 may have one"):
+        play_by_gain(pool, asked, STAGES, 0)
