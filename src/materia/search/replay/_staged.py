@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +64,8 @@ class StagedRun:
 def play_by_gain(pool: KnownPool, conditions: Conditions, stages: Stages, seed: int) -> StagedRun:
     """Next is what promises most hits per cost, of either kind (:mod:`materia.search._stages`).
 
-    One forest predicts the cheap quantity from composition and cell, another the dear one from these and the cheap
-    one; the second is asked for what is known of the cheap quantity, or for equally likely results of it.
+    A forest predicts the cheap quantity from composition and cell, a calibrated map the dear one from these and the
+    cheap one; the map is asked for what is known of the cheap quantity, or for equally likely results of it.
     """
     state = _State(pool, conditions, stages, seed)
     while not state.enough and not state.has.all():
@@ -72,12 +73,12 @@ def play_by_gain(pool: KnownPool, conditions: Conditions, stages: Stages, seed: 
         blank = np.flatnonzero(~state.has[CHEAP])
         rates = np.full(len(pool), -np.inf)
         number = seed * 100_003 + state.rounds
-        dear = state.forest(DEAR, number)
+        dear = state.map(number)
         if len(known):
             chance = state.chances(dear, known, pool.values[stages.cheap][known])
             rates[known] = gain_of_dear(chance, stages.dear_cost)
         if len(blank):
-            mean, std = state.forest(CHEAP, number).predict(state.x[blank])
+            mean, std = state.forest(number).predict(state.x[blank])
             ahead = np.stack([state.chances(dear, blank, np.maximum(mean + z * std, 0.0)) for z in _NODES], axis=1)
             rates[blank] = gain_of_both(ahead, stages.cheap_cost, stages.dear_cost)
         ties = np.random.default_rng([seed, state.rounds]).random(len(pool))
@@ -96,7 +97,7 @@ def play_ladder(
     low, high = window
     while not state.enough and not state.has[CHEAP].all():
         blank = np.flatnonzero(~state.has[CHEAP])
-        mean, std = state.forest(CHEAP, seed * 100_003 + state.rounds).predict(state.x[blank])
+        mean, std = state.forest(seed * 100_003 + state.rounds).predict(state.x[blank])
         ties = np.random.default_rng([seed, state.rounds]).random(len(blank))
         order = blank[np.lexsort((ties, -log_interval(mean, std, low, high, 0.0)))][: stages.batch]
         steps = []
@@ -137,18 +138,20 @@ class _State:
         """The wanted hits are found."""
         return bool((self.has[DEAR] & self.hits).sum() >= self.wanted)
 
-    def forest(self, stage: int, seed: int) -> _Forest:
-        rows = np.flatnonzero(self.has[stage])
-        name = self.stages.dear if stage == DEAR else self.stages.cheap
-        x = self.x[rows]
-        if stage == DEAR:
-            x = np.column_stack([x, self.pool.values[self.stages.cheap][rows]]).astype(np.float32)
-        return _Forest(x, self.pool.values[name][rows], self.stages.trees, seed)
+    def forest(self, seed: int) -> _Forest:
+        """Of the cheap quantity, from composition and cell."""
+        rows = np.flatnonzero(self.has[CHEAP])
+        return _Forest(self.x[rows], self.pool.values[self.stages.cheap][rows], self.stages.trees, seed)
 
-    def chances(self, dear: _Forest, rows: np.ndarray, cheap: Floats) -> Floats:
+    def map(self, seed: int) -> _Map:
+        """From the cheap quantity to the dear one."""
+        rows = np.flatnonzero(self.has[DEAR])
+        cheap, dear = (self.pool.values[name][rows] for name in (self.stages.cheap, self.stages.dear))
+        return _Map(self.x[rows], cheap, dear, self.stages.trees, seed)
+
+    def chances(self, dear: _Map, rows: np.ndarray, cheap: Floats) -> Floats:
         """Probability of a hit of some rows, were the cheap quantity this."""
-        mean, std = dear.predict(np.column_stack([self.x[rows], cheap]).astype(np.float32))
-        return np.exp(log_interval(mean, std, self.low, self.high, 0.0))
+        return np.exp(log_interval(*dear.predict(self.x[rows], cheap), self.low, self.high, 0.0))
 
     def run(self) -> StagedRun:
         costs = np.cumsum(
@@ -172,6 +175,46 @@ class _Forest:
     def predict(self, x: np.ndarray) -> tuple[Floats, Floats]:
         each = np.stack([tree.predict(x, check_input=False) for tree in self._model.estimators_])
         return each.mean(axis=0), each.std(axis=0) + self._floor
+
+
+class _Map:
+    """The dear quantity from the cheap one.
+
+    A straight line where the cheap one is above its bound of 0, the mean where it is not, and a forest for what is
+    left. The uncertainty is what was erred on calculations that the trees had not seen, at the bound and above it apart.
+    """
+
+    def __init__(self, x: np.ndarray, cheap: Floats, dear: Floats, trees: int, seed: int) -> None:
+        from sklearn.ensemble import ExtraTreesRegressor
+
+        above = cheap > 0
+        line = np.polyfit(cheap[above], dear[above], 1).tolist() if above.sum() > 2 else [1.0, 0.0]
+        self._slope, self._shift = float(line[0]), float(line[1])
+        self._at_bound = float(dear[~above].mean()) if (~above).any() else 0.0
+        rest = dear - self._line(cheap)
+        model = ExtraTreesRegressor(
+            trees, max_features=0.3, min_samples_leaf=2, bootstrap=True, oob_score=True, random_state=seed, n_jobs=1
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a few rows are in all samples: their error is not looked at
+            self._model = model.fit(self._columns(x, cheap), rest)
+        left = rest - np.nan_to_num(model.oob_prediction_)
+        everywhere = float(np.sqrt((left**2).mean()))
+        self._error = [
+            max(float(np.sqrt((left[part] ** 2).mean())) if part.sum() >= 5 else everywhere, 1e-3)
+            for part in (~above, above)
+        ]
+
+    def predict(self, x: np.ndarray, cheap: Floats) -> tuple[Floats, Floats]:
+        mean: Floats = self._line(cheap) + self._model.predict(self._columns(x, cheap))
+        return mean, np.where(cheap > 0, self._error[1], self._error[0])
+
+    def _line(self, cheap: Floats) -> Floats:
+        return np.where(cheap > 0, self._slope * cheap + self._shift, self._at_bound)
+
+    @staticmethod
+    def _columns(x: np.ndarray, cheap: Floats) -> np.ndarray:
+        return np.column_stack([x, cheap]).astype(np.float32)
 
 
 def _nodes() -> Floats:
