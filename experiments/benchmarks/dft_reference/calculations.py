@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ RECIPE = {
     "spin_orbit": "spin_orbit",
     "espresso": "gap",
 }
+HOLD_A_GAP = ("hybrid", "spin_orbit", "masses")
 TIMEOUT_S = 4 * 3600
 
 
@@ -135,10 +137,14 @@ class Results:
             self._relaxed.setdefault(_kind(Crystal.from_record(result["values"]["structure"])), result)
 
     def of(self, one: Wanted) -> dict[str, Any] | None:
-        """The finished result, or None. A relaxed crystal is the same from wherever its relaxation started: same
-        composition and space group, same level."""
-        for folder in self._folders:
-            for file in sorted(folder.glob(f"{one.job.key}/*/result.json"), reverse=True):
+        """The finished result, or None. The recipes beyond PBE hold all of a gap. A relaxed crystal is the same from
+        wherever its relaxation started: same composition and space group, same level."""
+        keys = [one.job.key]
+        if one.job.payload["recipe"] == "gap" and one.job.payload["level"]["engine"] == STANDARD.engine:
+            crystal = Crystal.from_record(one.job.payload["structure"])
+            keys += [make_job(recipe, crystal, STANDARD).key for recipe in HOLD_A_GAP]
+        for folder, key in product(self._folders, keys):
+            for file in sorted(folder.glob(f"{key}/*/result.json"), reverse=True):
                 return dict(json.loads(file.read_text()))
         if one.part == "lattice":
             return self._relaxed.get(_kind(Crystal.from_record(one.job.payload["structure"])))
