@@ -25,7 +25,7 @@ from materia.simulation import (
     recipe,
 )
 from materia.simulation.recipes import CLOSED_SHELL, NEEDS
-from materia.simulation.recipes._beyond import beyond
+from materia.simulation.recipes._beyond import beyond, telling_points
 
 pytestmark = pytest.mark.gpaw
 GPAW = engine("gpaw")
@@ -107,6 +107,16 @@ def test_gllbsc_adds_a_positive_discontinuity(tmp_path: Path) -> None:
     assert 0.2 < found["derivative_discontinuity"] < 0.6
     assert found["gap_gllbsc_own"] == pytest.approx(found["gap_kohn_sham"] + found["derivative_discontinuity"])
     assert "energy_per_atom" not in found
+
+
+@pytest.mark.parametrize(("conduction", "place"), [([0.0, 0.0, 0.0], 0), ([0.42, 0.0, 0.42], 1)])
+def test_hse06_looks_at_the_edges_and_each_special_point_once(conduction: list[float], place: int) -> None:
+    found = {"vbm_kpoint": [0.0, 0.0, 0.0], "cbm_kpoint": conduction}
+    points, at_conduction = telling_points(SILICON.to_ase(), found)
+    assert points[0].tolist() == [0.0, 0.0, 0.0]
+    assert at_conduction == place
+    assert points[place].tolist() == conduction
+    assert len(points) == 6 + place  # of the face-centred lattice: G, K, L, U, W, X
 
 
 def test_gllbsc_is_a_job_of_its_own_paw_sets() -> None:

@@ -128,15 +128,18 @@ def ground_state(
 def telling_points(atoms: Atoms, found: dict[str, Any]) -> tuple[NDArray[np.float64], int]:
     """((n, 3) k-points: the valence edge, the conduction edge, the special points of the path; each once) and where the
     conduction edge is among them."""
-    points: list[NDArray[np.float64]] = []
     special = atoms.cell.bandpath(npoints=0).special_points.values()
-    for point in (found["vbm_kpoint"], found["cbm_kpoint"], *special):
-        away = [np.asarray(point) - other for other in points]
-        if all(np.abs(d - d.round()).max() > 1e-5 for d in away):
-            points.append(np.asarray(point, dtype=float))
-        if len(points) < 3 and point is found["cbm_kpoint"]:
-            at_conduction = len(points) - 1
-    return np.array(points), at_conduction
+    points: list[NDArray[np.float64]] = []
+    for point in np.array([found["vbm_kpoint"], found["cbm_kpoint"], *special], dtype=float):
+        if not any(_same(point, other) for other in points):
+            points.append(point)
+    return np.array(points), 0 if _same(np.array(found["vbm_kpoint"]), np.array(found["cbm_kpoint"])) else 1
+
+
+def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two k-points are equal up to a reciprocal lattice vector."""
+    apart = one - other
+    return bool(np.abs(apart - apart.round()).max() < 1e-5)
 
 
 def beyond(engine: Engine) -> BeyondPBE:

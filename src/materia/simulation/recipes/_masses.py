@@ -18,7 +18,7 @@ from materia.simulation.recipes._beyond import beyond, ground_state
 from materia.simulation.recipes._gap import gap_from_bands
 
 HBAR2_OVER_M = 7.6199642  # eV Å², from CODATA 2018: (1.054571817e-34 J s)² / 9.1093837015e-31 kg
-STEP = 0.008  # 1/Å: far below the size of a zone, and 0.24 meV for a mass of 1, a thousand times the noise
+STEP = 0.008  # 1/Å: 0.24 meV for a mass of 1. With it cubic crystals have isotropic tensors to 2 in 10,000.
 DEGENERATE = 0.01  # eV: pairs closer than that to the edge are part of it
 NOT_QUADRATIC = 0.15  # of the largest curvature: what may be left by the best tensor
 MOVES, ARRIVED, TOO_FAR = 3, 1e-3, 0.1  # Newton's steps towards the extremum, and their size in 1/Å
