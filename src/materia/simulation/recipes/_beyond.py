@@ -58,8 +58,9 @@ def hybrid(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy:
     """HSE06 eigenvalues in the orbitals of the PBE state, at PBE's band edges and the special points of the path.
 
     Not self-consistent, and not everywhere in the zone: where HSE06 has its band edges at other points than these, the
-    gap is too large. At each point the three highest occupied bands and the lowest empty one are put in order anew, so
-    that bands which PBE has inverted come right.
+    gap is too large. At each point the three highest occupied bands and the lowest empty one are put in order anew. Yet
+    what PBE fills is exchanged as filled: where PBE has inverted bands, HSE06 in its orbitals may leave the gap closed
+    (InAs: 0.09 eV are missing).
 
     Returns:
         ``energy_per_atom`` (eV), everything of :func:`gap_from_bands` (PBE), ``gap_hse06_on_pbe`` (eV, 0: closed),

@@ -20,6 +20,7 @@ from materia.simulation.recipes._gap import gap_from_bands
 HBAR2_OVER_M = 7.6199642  # eV Å², from CODATA 2018: (1.054571817e-34 J s)² / 9.1093837015e-31 kg
 STEP = 0.008  # 1/Å: 0.24 meV for a mass of 1. With it cubic crystals have isotropic tensors to 2 in 10,000.
 DEGENERATE = 0.01  # eV: pairs closer than that to the edge are part of it
+CLOSED = 1e-3  # eV: bands that touch by symmetry leave numerical noise for a gap
 NOT_QUADRATIC = 0.15  # of the largest curvature: what may be left by the best tensor
 MOVES, ARRIVED, TOO_FAR = 3, 1e-3, 0.1  # Newton's steps towards the extremum, and their size in 1/Å
 MAX_SEARCH, NEAR = 12, 0.02  # steps of the search before those, and how near it comes, 1/Å
@@ -83,13 +84,13 @@ def masses(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy:
     the edge they found, and approached by Newton's steps.
 
     Returns:
-        ``energy_per_atom`` (eV), everything of :func:`gap_from_bands`. Unless the gap is closed, ``electron`` and
-        ``hole`` (see :func:`summary`; with ``kpoint``), and where all their curvatures have the sign of an edge,
-        ``electron_mass_edge`` and ``hole_mass_edge`` (electron masses).
+        ``energy_per_atom`` (eV), everything of :func:`gap_from_bands`. Unless the gap is closed, or bands touch,
+        ``electron`` and ``hole`` (see :func:`summary`; with ``kpoint``), and where all their curvatures have the sign
+        of an edge, ``electron_mass_edge`` and ``hole_mass_edge`` (electron masses).
     """
     energy, atoms, bands = ground_state(crystal, level, engine, folder, remedy)
     found = {"energy_per_atom": energy, **gap_from_bands(bands)}
-    if found["is_metal"]:
+    if found["gap_pbe"] < CLOSED:
         return found
     to_fractional = np.asarray(atoms.cell.array).T / (2 * np.pi)
     solved: dict[bytes, NDArray[np.float64]] = {}
