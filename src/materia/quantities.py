@@ -23,6 +23,9 @@ class Fidelity(StrEnum):
     PBESOL = "PBEsol"
     OPTB88VDW = "OptB88vdW"
     GLLB_SC = "GLLB-SC"
+    PBE_SOC = "PBE+SOC"  # spin-orbit coupling on top of a PBE state
+    HSE06_ON_PBE = "HSE06@PBE"  # HSE06 eigenvalues in PBE's orbitals
+    GLLB_SC_OWN = "GLLB-SC (own)"  # computed here, at a geometry of PBE
     POTENTIAL = "potential"  # an interatomic potential; the level says which
     NONE = "none"  # not a computed electronic-structure value (tables, geometry)
     UNSTATED = "unstated"  # declared by a user who did not say
@@ -90,6 +93,11 @@ DIELECTRIC_ELECTRONIC = "dielectric_electronic"
 DIELECTRIC_STATIC = "dielectric_static"
 ELECTRON_MASS = "electron_mass"
 HOLE_MASS = "hole_mass"
+GAP_SOC = "gap_pbe_soc"
+GAP_HSE06_ON_PBE = "gap_hse06_on_pbe"
+GAP_GLLBSC_OWN = "gap_gllbsc_own"
+ELECTRON_MASS_EDGE = "electron_mass_edge"
+HOLE_MASS_EDGE = "hole_mass_edge"
 IS_METAL = "is_metal"
 PHONON_PEAK = "phonon_peak"
 BULK_MODULUS = "bulk_modulus"
@@ -120,6 +128,23 @@ _ALL = (
     ),
     Quantity(GAP_HSE06, "$E_g^{HSE}$", "eV", Fidelity.HSE06, "Band gap, HSE06", lower=0.0),
     Quantity(GAP_GLLBSC, "$E_g^{GLLB}$", "eV", Fidelity.GLLB_SC, "Band gap, GLLB-SC", lower=0.0),
+    # What the recipes spin_orbit, hybrid, gllbsc and masses compute: never pooled with published values.
+    Quantity(GAP_SOC, "$E_g^{SOC}$", "eV", Fidelity.PBE_SOC, "Band gap, PBE with spin-orbit coupling", lower=0.0),
+    Quantity(
+        GAP_HSE06_ON_PBE, "$E_g^{HSE@PBE}$", "eV", Fidelity.HSE06_ON_PBE, "Band gap, HSE06 in PBE orbitals", lower=0.0
+    ),
+    Quantity(
+        GAP_GLLBSC_OWN,
+        "$E_g^{GLLB}$",
+        "eV",
+        Fidelity.GLLB_SC_OWN,
+        "Band gap, GLLB-SC with derivative discontinuity, computed here",
+        lower=0.0,
+    ),
+    *(
+        Quantity(name, symbol, "m_e", Fidelity.PBE_SOC, f"Effective mass of {whose}, band edge", 0.0, form=Form.LOG)
+        for name, symbol, whose in ((ELECTRON_MASS_EDGE, "$m_e$", "electrons"), (HOLE_MASS_EDGE, "$m_h$", "holes"))
+    ),
     Quantity(IS_METAL, "$P(metal)$", "1", Fidelity.PBE, "Metal, PBE", form=Form.CLASS),
     # Petousis et al., Sci. Data 4, 160134 (2017): DFPT with the Materials Project's PBE and PBE+U
     Quantity(

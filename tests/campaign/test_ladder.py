@@ -13,11 +13,12 @@ from materia.campaign import doctor, load_settings, run
 from materia.campaign._database import CampaignDatabase
 from materia.campaign._dataset import build_dataset
 from materia.campaign._folder import open_campaign
+from materia.campaign._labels import labels_from
 from materia.compute import Ledger
 from materia.crystal import Crystal, structure_hash
 from materia.errors import CampaignError, ConfigError, EngineError
 from materia.record import PickState
-from materia.simulation import engine
+from materia.simulation import ROUGH, engine, level_hash
 from materia.space import SpaceSettings, generate
 
 LENNARD_JONES = {
@@ -203,3 +204,52 @@ def test_an_element_that_a_potential_does_not_know_is_told_before_anything_is_wr
     with pytest.raises(EngineError, match="'emt' does not know Mg, S, Se"), open_campaign(file, tmp_path / "run"):
         pass
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.gpaw
+def test_hse06_without_libxc_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not engine("gpaw").capabilities().available:
+        pytest.skip("GPAW is not installed")
+    monkeypatch.setattr("materia.simulation.engines.gpaw._libraries", lambda: {"libxc": "", "mpi": ""})
+    file = written(tmp_path, level="rough", recipes=["relax", "spin_orbit", "hybrid"])
+    with pytest.raises(EngineError) as caught, open_campaign(file, tmp_path / "run"):
+        pass
+    assert caught.value.what == "gpaw has no HSE06 here, and the recipe 'hybrid' needs it"
+    assert "libxc" in str(caught.value.remedy)
+    assert not (tmp_path / "run").exists()
+    findings = {line.name: line for line in doctor(file=file)}
+    assert findings["recipe hybrid"].ok is False
+    assert "make gpaw" in findings["recipe hybrid"].remedy
+    assert "recipe spin_orbit" not in findings
+    assert findings["gpaw: hybrid"].ok is None
+
+
+@pytest.mark.gpaw
+def test_an_element_without_a_gllbsc_set_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    """gpaw-data has lanthanum for PBE alone."""
+    if not engine("gpaw").capabilities().features.get("libxc"):
+        pytest.skip("GPAW was built without libxc")
+    content = yaml.safe_load(written(tmp_path, level="rough", recipes=["gap", "gllbsc"]).read_text())
+    content["space"]["elements"] = ["La", "N"]
+    (tmp_path / "rungs.yaml").write_text(yaml.safe_dump(content))
+    with (
+        pytest.raises(EngineError, match="no GLLBSC PAW dataset for La"),
+        open_campaign(tmp_path / "rungs.yaml", tmp_path / "run"),
+    ):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_beyond_pbe_carry_their_own_fidelity() -> None:
+    silicon = Crystal.from_species([[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]], ["Si", "Si"], [[0] * 3, [0.25] * 3])
+    values = {"gap_pbe": 0.6, "gap_hse06_on_pbe": 1.2, "gap_pbe_soc": 0.58, "electron_mass_edge": 0.26}
+    labels = {label.quantity: label for label in labels_from(silicon, [(ROUGH, "key", values)], None)}
+    assert {name: label.fidelity for name, label in labels.items()} == {
+        "gap_pbe": "PBE",
+        "gap_hse06_on_pbe": "HSE06@PBE",
+        "gap_pbe_soc": "PBE+SOC",
+        "electron_mass_edge": "PBE+SOC",
+    }
+    assert {label.level_hash for label in labels.values()} == {level_hash(ROUGH)}

@@ -13,7 +13,7 @@ from materia.campaign._folder import versions
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Finding, Site, check_site
 from materia.errors import MateriaError
-from materia.simulation import Capabilities, Engine, Level, engine
+from materia.simulation import Capabilities, Engine, Level, engine, lacking
 from materia.surrogate import SurrogateSettings
 
 
@@ -85,11 +85,15 @@ def _engines(settings: CampaignSettings | None) -> list[Finding]:
         lines.append(Finding(f"engine {name}", True, capabilities.version))
         for feature, present in capabilities.features.items():
             detail = "yes" if present else "no"
-            remedy = ""
+            remedy = "" if present else capabilities.remedies.get(feature, "")
             if feature == "libxc" and not present:
                 detail = "no: the built-in PBE is used; SCAN, HSE06 and GLLB-SC are missing"
                 remedy = "install libxc's headers and rebuild GPAW (docs/installation.md)"
             lines.append(Finding(f"{name}: {feature}", True if present else None, detail, remedy))
+    for recipe, level in () if settings is None else settings.ladder.rungs:
+        capabilities = found[level.engine]
+        if capabilities.available and (lacks := lacking(recipe, level.engine, capabilities)):
+            lines.append(Finding(f"recipe {recipe}", False, *lacks))
     return lines or [Finding("engines", False, "none installed", "pip install 'materia[gpaw]'")]
 
 

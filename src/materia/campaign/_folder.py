@@ -22,7 +22,7 @@ from materia.compute import DriverLock
 from materia.data import Dataset
 from materia.errors import CampaignError, EngineError
 from materia.resources import resource
-from materia.simulation import Level, engine, level_hash
+from materia.simulation import Level, engine, lacking, level_for, level_hash
 from materia.space import Pool, generate
 
 VERSIONS = ("materia", "torch", "e3nn", "optuna", "pymatgen", "ase", "gpaw", "gpaw-data", "mlflow", "numpy")
@@ -80,7 +80,8 @@ def check_engine(settings: CampaignSettings) -> None:
     """Before anything is written: can the campaign's calculations run at all?
 
     Raises:
-        EngineError: the engine of a level is not installed, or it has no MPI and is to run on several ranks.
+        EngineError: the engine of a level is not installed, lacks what a recipe needs, or has no MPI and is to run on
+            several ranks.
     """
     for name, level in settings.ladder.levels.items():
         program = engine(level.engine)
@@ -93,18 +94,24 @@ def check_engine(settings: CampaignSettings) -> None:
                 where="compute.ranks",
                 remedy="build it with the MPI of the machine that computes (docs/installation.md), or leave ranks at 1",
             )
+    for recipe, level in settings.ladder.rungs:
+        program = engine(level.engine)
+        if lacks := lacking(recipe, program.name, program.capabilities(level)):
+            raise EngineError(lacks[0], where="ladder.recipes", remedy=lacks[1])
 
 
 def pseudopotentials(settings: CampaignSettings, pool: Pool) -> dict[str, str]:
     """Digest of the engine's pseudopotential for every element of the candidates, at the ladder's own level.
 
     Raises:
-        EngineError: it, or the potential of another rung, has none for one of them.
+        EngineError: it, the potential of another rung, or the functional of another recipe, has none for one of them.
     """
     elements = sorted(set().union(*pool.compositions))
     found = {
         name: engine(level.engine).pseudopotentials(elements, level) for name, level in settings.ladder.levels.items()
     }
+    for recipe, level in settings.ladder.rungs:
+        engine(level.engine).pseudopotentials(elements, level_for(recipe, level))
     return found[settings.ladder.level]
 
 

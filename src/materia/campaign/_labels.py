@@ -13,6 +13,7 @@ from materia.simulation import Level, level_hash
 from materia.stability import References
 
 DIRECT = {"gap_pbe": q.GAP_PBE, "gap_direct_pbe": q.GAP_DIRECT_PBE, "volume_per_atom": q.VOLUME}
+BEYOND = (q.GAP_SOC, q.GAP_HSE06_ON_PBE, q.GAP_GLLBSC_OWN, q.ELECTRON_MASS_EDGE, q.HOLE_MASS_EDGE)  # as fields
 OF_POTENTIALS = {
     "energy_per_atom": q.ENERGY_POTENTIAL,
     "volume_per_atom": q.VOLUME_POTENTIAL,
@@ -35,7 +36,8 @@ def labels_from(
         digest = level_hash(level)
 
         def put(name: str, value: float, key: str = key, level: Level = level, digest: str = digest) -> None:
-            found[name] = Label(name, float(value), level.fidelity, level.name, digest, key)
+            fidelity = q.quantity(name).fidelity.value if name in BEYOND else level.fidelity
+            found[name] = Label(name, float(value), fidelity, level.name, digest, key)
 
         if level.potential is not None:
             for field, name in OF_POTENTIALS.items():
@@ -45,6 +47,9 @@ def labels_from(
         for field, name in DIRECT.items():
             if field in values:
                 put(name, values[field])
+        for name in BEYOND:
+            if name in values:
+                put(name, values[name])
         if "energy_per_atom" in values:
             energy = float(values["energy_per_atom"])
             put(q.ENERGY, energy)

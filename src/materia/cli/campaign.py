@@ -249,7 +249,14 @@ def _program(name: str) -> str:
     return name if shutil.which(name) or not beside.exists() else os.path.relpath(beside)
 
 
-_HEADINGS = {"gap_pbe": "PBE gap (eV)", "energy_above_hull": "above hull (eV/atom)", "supply_risk": "supply risk"}
+_HEADINGS = {
+    "gap_pbe": "PBE gap (eV)",
+    "gap_pbe_soc": "PBE+SOC (eV)",
+    "gap_gllbsc_own": "GLLB-SC (eV)",
+    "gap_hse06_on_pbe": "HSE06@PBE (eV)",
+    "energy_above_hull": "above hull (eV/atom)",
+    "supply_risk": "supply risk",
+}
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

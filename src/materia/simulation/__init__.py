@@ -20,7 +20,7 @@ from materia.simulation._levels import (
 from materia.simulation._potentials import PRESETS, Potential, PotentialSettings
 from materia.simulation._recognise import key_at, recognise
 from materia.simulation.engines import Capabilities, Engine, engine
-from materia.simulation.recipes import RECIPES, recipe, suits
+from materia.simulation.recipes import RECIPES, lacking, level_for, recipe, suits
 
 __all__ = [
     "ESPRESSO_ROUGH",
@@ -44,7 +44,9 @@ __all__ = [
     "estimate_seconds",
     "job_key",
     "key_at",
+    "lacking",
     "level",
+    "level_for",
     "level_hash",
     "make_job",
     "potential_level",

@@ -14,7 +14,7 @@ from materia.simulation._keys import job_key
 from materia.simulation._levels import Level, level_hash
 from materia.simulation._ranks import useful_ranks
 from materia.simulation.engines import Engine, engine
-from materia.simulation.recipes import recipe, suits
+from materia.simulation.recipes import ONE_RANK, level_for, recipe, suits
 
 WALLTIME_FACTOR = 8.0
 MIN_WALLTIME_S = 600
@@ -34,7 +34,8 @@ def _useful(most: int, n_kpoints: int, features: Mapping[str, float], program: E
 def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = "", ranks: int = 1) -> JobSpec:
     """The job that runs a recipe on a crystal, on as many of ``ranks`` as shorten it, with one core each.
 
-    How many ranks compute it is no part of its key.
+    How many ranks compute it is no part of its key. Whether the engine can do the recipe on this machine is not asked
+    here (:func:`materia.simulation.lacking`).
 
     Raises:
         ConfigError: unknown recipe.
@@ -44,12 +45,13 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
     program = engine(level.engine)
     if why_not := suits(recipe_name, program.electrons):
         raise EngineError(f"{recipe_name} at level {level.name!r}: {why_not}", remedy="use a level of the other kind")
+    level = level_for(recipe_name, level)
     digest = level_hash(level, program.pseudopotentials(crystal.elements, level))
     key = job_key(recipe_name, crystal, digest)
     features = cost_features(crystal, level, program.n_electrons(crystal, level))
     seconds = estimate_seconds(recipe_name, features)
     n_kpoints = 1 if recipe_name == "molecule" else int(features.get("n_kpoints", 1))
-    ranks = _useful(ranks, n_kpoints, features, program) if program.electrons else 1
+    ranks = _useful(ranks, n_kpoints, features, program) if program.electrons and recipe_name not in ONE_RANK else 1
     memory_mb, walltime_s = cautious_memory_mb(features, ranks), int(WALLTIME_FACTOR * seconds / ranks)
     payload: dict[str, Any] = {
         "version": 1,

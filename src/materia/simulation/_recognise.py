@@ -12,6 +12,7 @@ from materia.simulation._keys import key_with
 from materia.simulation._kpoints import grid_size
 from materia.simulation._levels import LEVELS, Level
 from materia.simulation.engines import engine
+from materia.simulation.recipes import level_for
 
 
 def recognise(code: str, functional: str, crystal: Crystal, settings: Mapping[str, Any]) -> Level | None:
@@ -60,4 +61,4 @@ def key_at(recipe: str, crystal: Crystal, level: Level) -> str:
     Raises:
         EngineError: no pseudopotential for an element.
     """
-    return key_with(recipe, crystal, level, engine(level.engine))
+    return key_with(recipe, crystal, level_for(recipe, level), engine(level.engine))

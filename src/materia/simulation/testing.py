@@ -11,7 +11,7 @@ from materia.crystal import Crystal
 from materia.errors import EngineError
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._levels import ROUGH, Level
-from materia.simulation.engines import Engine
+from materia.simulation.engines import BeyondPBE, Engine
 
 SILICON = Crystal.from_species(
     np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * 5.47 / 2, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]]
@@ -88,6 +88,21 @@ class EngineConformance:
             assert kpoints.shape == (len(eigenvalues), 3)
             assert eigenvalues.shape[1] >= bands.n_occupied + 1
             assert (np.diff(eigenvalues, axis=1) > -1e-6).all(), "bands come in rising order"
+
+    def test_with_spin_orbit_coupling_states_come_in_pairs_where_time_reversal_says_so(self, tmp_path: Path) -> None:
+        offered = {name for name in ("spin_orbit", "hybrid", "gllbsc") if self.engine.capabilities().features.get(name)}
+        assert not offered or isinstance(self.engine, BeyondPBE)
+        if "spin_orbit" not in offered or not isinstance(self.engine, BeyondPBE):
+            return
+        atoms = self.crystal.to_ase()
+        atoms.calc = self.engine.calculator(self.crystal, self.level, tmp_path / "log.txt")
+        atoms.get_potential_energy()
+        invariant = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
+        eigenvalues = self.engine.spin_orbit(atoms, invariant, tmp_path / "spin_orbit.txt")
+        assert eigenvalues.shape[0] == 2
+        assert eigenvalues.shape[1] >= self.engine.n_electrons(self.crystal, self.level) + 6
+        assert (np.diff(eigenvalues, axis=1) > -1e-6).all(), "eigenvalues come in rising order"
+        assert np.allclose(eigenvalues[:, ::2], eigenvalues[:, 1::2], atol=1e-3)
 
     def test_remedies_leave_the_energy_as_it_is(self, tmp_path: Path) -> None:
         energies = []

@@ -24,7 +24,7 @@ from materia.simulation._failures import Failure, Reason
 from materia.simulation._levels import Level, level_hash
 from materia.simulation._ranks import ALONE, LAUNCHER, World, ranks_wanted
 from materia.simulation.engines import Engine, engine
-from materia.simulation.recipes import recipe
+from materia.simulation.recipes import CLOSED_SHELL, lacking, recipe
 
 RESULT_VERSION = 1
 
@@ -92,6 +92,8 @@ def _compute(
     capabilities = program.capabilities(level)
     if not capabilities.available:
         raise Failure(Reason.ENGINE_MISSING, f"{capabilities.missing}; {capabilities.remedy}")
+    if lacks := lacking(job["recipe"], program.name, capabilities):
+        raise Failure(Reason.ENGINE_MISSING, "; ".join(lacks))
     provenance |= {"engine": program.name, "versions": program.versions()}
     try:
         crystal = validate(Crystal.from_record(job["structure"]))
@@ -107,7 +109,7 @@ def _compute(
     provenance["pseudopotentials"] = digests
     if choices := program.choices(crystal, level):
         provenance["choices"] = choices
-    if program.n_electrons(crystal, level) % 2 and job["recipe"] in {"gap"}:
+    if program.n_electrons(crystal, level) % 2 and job["recipe"] in CLOSED_SHELL:
         raise Failure(Reason.OPEN_SHELL, "an odd number of electrons: open shells are outside this version")
     remedy = ""
     while True:

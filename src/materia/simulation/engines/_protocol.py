@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,11 @@ class Capabilities:
         available: whether it can run at all.
         version: its version, or "".
         features: optional parts by name (``{"libxc": False, "mpi": False}``). ``mpi``: several ranks can compute one
-            job, each its k-points; ``scalapack`` or ``planewaves``: those of one k-point can share out its plane waves.
+            job, each its k-points; ``scalapack`` or ``planewaves``: those of one k-point can share out its plane waves;
+            ``spin_orbit``, ``hybrid``, ``gllbsc``: the methods of :class:`BeyondPBE` of those names.
         missing: why it is not available, in words.
         remedy: what to install.
+        remedies: what would bring a feature that is not there, where that is known.
     """
 
     available: bool
@@ -40,6 +42,7 @@ class Capabilities:
     features: Mapping[str, bool] = field(default_factory=dict)
     missing: str = ""
     remedy: str = ""
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,32 @@ class Engine(Protocol):
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that computed."""
+        ...
+
+
+@runtime_checkable
+class BeyondPBE(Protocol):
+    """What an engine may offer on top of :class:`Engine`, each method under a feature of :class:`Capabilities`.
+
+    All start from a converged closed-shell state (``atoms.calc``) and leave its density as it is. K-points are (n_k, 3)
+    fractional reciprocal coordinates, at least two different ones; energies are eV.
+    """
+
+    def spin_orbit(self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path) -> NDArray[np.float64]:
+        """(n_k, n_bands) eigenvalues in rising order with spin-orbit coupling, each singly occupied: the lowest
+        ``n_electrons`` are filled. At least six of the empty ones are meant to be used."""
+        ...
+
+    def hybrid(
+        self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n_k, n) eigenvalues of the state's own functional, and those of HSE06 in its orbitals, of the same bands:
+        up to three highest occupied and the lowest empty one."""
+        ...
+
+    def gllbsc(self, atoms: Atoms, kpoints: NDArray[np.float64], edges: tuple[float, float], log: Path) -> float:
+        """Derivative discontinuity of a GLLB-SC state with these band edges (valence, conduction), to be added to the
+        difference of its eigenvalues; the conduction edge lies at one of the k-points."""
         ...
 
 

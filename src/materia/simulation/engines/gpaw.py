@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.errors import EngineError
@@ -21,6 +22,7 @@ from materia.simulation._failures import Failure, Reason, ordinary_failure
 from materia.simulation._kpoints import grid_size, irreducible_kpoints
 from materia.simulation._levels import Level
 from materia.simulation._ranks import ALONE, RANKS, World, layout, ranks_wanted
+from materia.simulation.engines import _gpaw_beyond
 from materia.simulation.engines._protocol import Bands, Capabilities
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 MIXING = "steadier density mixing"
 NO_SYMMETRY = "k-points not reduced by the point group"
 REBUILD = "load the modules it was built with, or build it again: make gpaw"
+LIBXC = "GPAW was built without libxc: install libxc's headers and build it again, `make gpaw` (docs/installation.md)"
 INSTALL = "install materia's extra: pip install 'materia[gpaw]' (docs/installation.md says how to build GPAW)"
 
 
@@ -98,7 +101,9 @@ class GPAWEngine:
             libraries = _libraries()
         except ImportError as error:  # a library it was linked with is not there when it runs
             return Capabilities(False, found, missing=f"GPAW does not load: {error}", remedy=REBUILD)
-        return Capabilities(True, found, {name: bool(value) for name, value in libraries.items()})
+        features = {name: bool(value) for name, value in libraries.items()}
+        beyond = {"spin_orbit": True, "hybrid": features["libxc"], "gllbsc": features["libxc"]}
+        return Capabilities(True, found, {**features, **beyond}, remedies=dict.fromkeys(("hybrid", "gllbsc"), LIBXC))
 
     def world(self) -> World:
         wanted = ranks_wanted()
@@ -173,6 +178,17 @@ class GPAWEngine:
         )
         eigenvalues = np.array([along.get_eigenvalues(kpt=k)[: n_occupied + 1] for k in range(n_path)])
         return Bands(n_occupied, kpoints, grid, np.asarray(path.kpts), eigenvalues)
+
+    def spin_orbit(self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path) -> NDArray[np.float64]:
+        return _gpaw_beyond.spin_orbit(atoms.calc, kpoints, log)
+
+    def hybrid(
+        self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return _gpaw_beyond.hybrid(atoms.calc, kpoints, log)
+
+    def gllbsc(self, atoms: Atoms, kpoints: NDArray[np.float64], edges: tuple[float, float], log: Path) -> float:
+        return _gpaw_beyond.discontinuity(atoms.calc, kpoints, edges, log)
 
     def classify(self, error: BaseException) -> Failure:
         from gpaw import ConvergenceError

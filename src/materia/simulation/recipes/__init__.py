@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from materia.errors import ConfigError
+from materia.simulation.recipes._beyond import gllbsc, hybrid, spin_orbit
 from materia.simulation.recipes._distorts import distorts
 from materia.simulation.recipes._gap import gap, gap_from_bands
+from materia.simulation.recipes._masses import masses
+from materia.simulation.recipes._needs import CLOSED_SHELL, NEEDS, ONE_RANK, lacking, level_for
 from materia.simulation.recipes._reference import molecule, static
 from materia.simulation.recipes._relax import MAX_VOLUME_CHANGE, relax
 
@@ -17,8 +20,12 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "static": static,
     "molecule": molecule,
     "distorts": distorts,
+    "spin_orbit": spin_orbit,
+    "masses": masses,
+    "gllbsc": gllbsc,
+    "hybrid": hybrid,
 }
-_ELECTRONS = frozenset({"gap", "molecule"})
+_ELECTRONS = frozenset({"molecule", *CLOSED_SHELL})
 _POTENTIAL = frozenset({"distorts"})
 
 
@@ -43,14 +50,23 @@ def suits(name: str, electrons: bool) -> str:
 
 
 __all__ = [
+    "CLOSED_SHELL",
     "MAX_VOLUME_CHANGE",
+    "NEEDS",
+    "ONE_RANK",
     "RECIPES",
     "distorts",
     "gap",
     "gap_from_bands",
+    "gllbsc",
+    "hybrid",
+    "lacking",
+    "level_for",
+    "masses",
     "molecule",
     "recipe",
     "relax",
+    "spin_orbit",
     "static",
     "suits",
 ]
