@@ -181,7 +181,8 @@ class _Map:
     """The dear quantity from the cheap one.
 
     A straight line where the cheap one is above its bound of 0, the mean where it is not, and a forest for what is
-    left. The uncertainty is what was erred on calculations that the trees had not seen, at the bound and above it apart.
+    left. The uncertainty is what was erred on calculations that the trees had not seen, at the bound and above it
+    apart.
     """
 
     def __init__(self, x: np.ndarray, cheap: Floats, dear: Floats, trees: int, seed: int) -> None:
