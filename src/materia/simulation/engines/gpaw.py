@@ -102,7 +102,7 @@ class GPAWEngine:
         except ImportError as error:  # a library it was linked with is not there when it runs
             return Capabilities(False, found, missing=f"GPAW does not load: {error}", remedy=REBUILD)
         features = {name: bool(value) for name, value in libraries.items()}
-        beyond = {"spin_orbit": True, "hybrid": features["libxc"], "gllbsc": features["libxc"]}
+        beyond = {"spin_orbit": True, "hybrid": features.get("libxc", False), "gllbsc": features.get("libxc", False)}
         return Capabilities(True, found, {**features, **beyond}, remedies=dict.fromkeys(("hybrid", "gllbsc"), LIBXC))
 
     def world(self) -> World:
