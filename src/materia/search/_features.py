@@ -9,6 +9,7 @@ import numpy as np
 from materia.crystal import Crystal
 
 _STATISTICS = 4  # mean, spread, least, greatest
+COMPOSITION = 90  # features of the composition
 
 
 def composition_features(crystals: Sequence[Crystal]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from materia.crystal import electronegativity
 from materia.quantities import GAPS, IS_METAL, Form
@@ -122,5 +122,5 @@ def badly_covered(divisions: Mapping[str, Mapping[str, Mapping[str, float]]]) ->
         if "coverage_90" in said
     ]
     limit = DOUBT / max(1, len(judged))
-    bad = [row for row in judged if binom.cdf(round(row[1] * row[2]), row[2], COVERAGE) < limit]
+    bad = [row for row in judged if bdtr(round(row[1] * row[2]), row[2], COVERAGE) < limit]
     return sorted(bad, key=lambda row: row[1])

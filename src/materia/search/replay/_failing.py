@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from materia.search._features import cell_features, composition_features
 from materia.search._gauss import Floats
 from materia.search._success import chance_of_success
 from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import FailureSettings
-
-
-def known_before(pool: KnownPool) -> np.ndarray:
-    """(n, 93) float32: what is known of the candidates without a calculation; the same for every round and seed."""
-    if "cell" not in pool.features:
-        rows = np.column_stack([composition_features(pool.crystals), cell_features(pool.crystals, pool.spacegroups)])
-        pool.features["cell"] = np.ascontiguousarray(rows, dtype=np.float32)
-    return pool.features["cell"]
 
 
 def failing(pool: KnownPool, settings: FailureSettings | None, seed: int) -> np.ndarray:
@@ -29,7 +20,7 @@ def failing(pool: KnownPool, settings: FailureSettings | None, seed: int) -> np.
     if settings is None:
         return np.zeros(n, dtype=bool)
     rng = np.random.default_rng([seed, 2])
-    features = known_before(pool).astype(np.float64)
+    features = pool.described.astype(np.float64)
     spread = features.std(axis=0)
     features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     centres = features[rng.choice(n, min(settings.regions, n), replace=False)]
@@ -47,4 +38,4 @@ def success(pool: KnownPool, rows: np.ndarray, fails: np.ndarray, seed: int) -> 
         rows: (k,) calculations so far.
         fails: (n,) bool of the pool; only those of ``rows`` are looked at.
     """
-    return chance_of_success(known_before(pool), rows, ~fails[rows], seed)
+    return chance_of_success(pool.described, rows, ~fails[rows], seed)

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from materia.data import Dataset
 from materia.errors import DatasetError, ElementError
 from materia.resources import resource
 from materia.search._conditions import Conditions
+from materia.search._features import cell_features, composition_features
 from materia.search._gauss import Floats
 from materia.search.replay._settings import DataSettings
 from materia.stability import Hull, HullEntry
@@ -49,7 +50,6 @@ class KnownPool:
     values: Mapping[str, Floats]
     exact: frozenset[str] = frozenset()
     own_hull: bool = False
-    features: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,6 +57,12 @@ class KnownPool:
     @cached_property
     def formulas(self) -> list[str]:
         return [crystal.formula for crystal in self.crystals]
+
+    @cached_property
+    def described(self) -> np.ndarray:
+        """(n, 93) float32: what is known without a calculation, of composition (90) and cell (3)."""
+        rows = np.column_stack([composition_features(self.crystals), cell_features(self.crystals, self.spacegroups)])
+        return np.ascontiguousarray(rows, dtype=np.float32)
 
     @cached_property
     def digest(self) -> str:

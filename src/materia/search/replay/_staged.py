@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from materia.errors import ConfigError
 from materia.search._conditions import Conditions
 from materia.search._gauss import Floats, log_interval
 from materia.search._stages import gain_of_both, gain_of_dear
-from materia.search.replay._failing import known_before
 from materia.search.replay._pool import KnownPool
 
 CHEAP, DEAR = 0, 1
 RESULTS = 9  # equally likely results of a cheap calculation that are looked ahead to
+_NODES = [NormalDist().inv_cdf((k + 0.5) / RESULTS) for k in range(RESULTS)]  # where they lie, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class _State:
         self.low, self.high = conditions.intervals[stages.dear]
         self.hits = pool.hits(conditions)
         self.wanted = max(1, int(np.ceil(stages.share * self.hits.sum())))
-        self.x = known_before(pool)
+        self.x = pool.described
         self.has = np.zeros((2, len(pool)), dtype=bool)
         self.steps: list[tuple[int, int]] = []
         self.rounds = 0
@@ -216,12 +217,3 @@ class _Map:
     @staticmethod
     def _columns(x: np.ndarray, cheap: Floats) -> np.ndarray:
         return np.column_stack([x, cheap]).astype(np.float32)
-
-
-def _nodes() -> Floats:
-    from scipy.stats import norm
-
-    return np.asarray(norm.ppf((np.arange(RESULTS) + 0.5) / RESULTS))
-
-
-_NODES = _nodes()

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from materia.errors import ConfigError
-from materia.search._features import cell_features, composition_features
+from materia.search._features import COMPOSITION
 from materia.search._gauss import Floats
 from materia.search.replay._pool import KnownPool
 from materia.search.replay.learner import Learned
@@ -51,9 +51,4 @@ class ForestLearner:
         return Learned({name: (mean[:, j], std[:, j]) for j, name in enumerate(labels)})
 
     def _matrix(self, pool: KnownPool) -> np.ndarray:
-        if self.features not in pool.features:  # the same for every round and seed
-            x = composition_features(pool.crystals)
-            if self.features == "cell":
-                x = np.column_stack([x, cell_features(pool.crystals, pool.spacegroups)])
-            pool.features[self.features] = np.ascontiguousarray(x, dtype=np.float32)
-        return pool.features[self.features]
+        return pool.described if self.features == "cell" else np.ascontiguousarray(pool.described[:, :COMPOSITION])

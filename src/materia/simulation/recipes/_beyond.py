@@ -12,7 +12,7 @@ from materia.crystal import Crystal
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._levels import Level
 from materia.simulation.engines import Bands, BeyondPBE, Engine
-from materia.simulation.recipes._gap import gap_from_bands
+from materia.simulation.recipes._gap import gap_from_bands, ground_state
 from materia.simulation.recipes._needs import level_for
 
 if TYPE_CHECKING:
@@ -114,16 +114,6 @@ def gllbsc(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy:
         "vbm_kpoint_gllbsc": found["vbm_kpoint"],
         "cbm_kpoint_gllbsc": found["cbm_kpoint"],
     }
-
-
-def ground_state(
-    crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str
-) -> tuple[float, Atoms, Bands]:
-    """(eV/atom, atoms with their converged state, bands on grid and path)."""
-    atoms = crystal.to_ase()
-    atoms.calc = engine.calculator(crystal, level, folder / "scf.txt", remedy=remedy)
-    energy = float(atoms.get_potential_energy()) / len(atoms)
-    return energy, atoms, engine.bands(atoms, level, folder / "bands.txt")
 
 
 def telling_points(atoms: Atoms, found: dict[str, Any]) -> tuple[NDArray[np.float64], int]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from materia.crystal import Crystal
 from materia.simulation._levels import Level
 from materia.simulation.engines import Bands, Engine
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def gap(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str = "") -> dict[str, Any]:
@@ -18,11 +21,18 @@ def gap(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: st
     Returns:
         ``energy_per_atom`` (eV) and everything of :func:`gap_from_bands`.
     """
+    energy, _, bands = ground_state(crystal, level, engine, folder, remedy)
+    return {"energy_per_atom": energy, **gap_from_bands(bands)}
+
+
+def ground_state(
+    crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str
+) -> tuple[float, Atoms, Bands]:
+    """(eV/atom, atoms with their converged state, bands on grid and path)."""
     atoms = crystal.to_ase()
     atoms.calc = engine.calculator(crystal, level, folder / "scf.txt", remedy=remedy)
-    energy = float(atoms.get_potential_energy())
-    bands = engine.bands(atoms, level, folder / "bands.txt")
-    return {"energy_per_atom": energy / len(atoms), **gap_from_bands(bands)}
+    energy = float(atoms.get_potential_energy()) / len(atoms)
+    return energy, atoms, engine.bands(atoms, level, folder / "bands.txt")
 
 
 def gap_from_bands(bands: Bands) -> dict[str, Any]:

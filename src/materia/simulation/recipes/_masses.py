@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from materia.crystal import Crystal
 from materia.simulation._levels import Level
 from materia.simulation.engines import Engine
-from materia.simulation.recipes._beyond import beyond, ground_state
-from materia.simulation.recipes._gap import gap_from_bands
+from materia.simulation.recipes._beyond import beyond
+from materia.simulation.recipes._gap import gap_from_bands, ground_state
 
 HBAR2_OVER_M = 7.6199642  # eV Å², from CODATA 2018: (1.054571817e-34 J s)² / 9.1093837015e-31 kg
 STEP = 0.008  # 1/Å: 0.24 meV for a mass of 1. With it cubic crystals have isotropic tensors to 2 in 10,000.
