@@ -25,6 +25,7 @@ class Fidelity(StrEnum):
     GLLB_SC = "GLLB-SC"
     PBE_SOC = "PBE+SOC"  # spin-orbit coupling on top of a PBE state
     HSE06_ON_PBE = "HSE06@PBE"  # HSE06 eigenvalues in PBE's orbitals
+    HSE06_ON_PBE_SOC = "HSE06@PBE+SOC"  # the same, and spin-orbit coupling on top
     GLLB_SC_OWN = "GLLB-SC (own)"  # computed here, at a geometry of PBE
     POTENTIAL = "potential"  # an interatomic potential; the level says which
     NONE = "none"  # not a computed electronic-structure value (tables, geometry)
@@ -95,6 +96,7 @@ ELECTRON_MASS = "electron_mass"
 HOLE_MASS = "hole_mass"
 GAP_SOC = "gap_pbe_soc"
 GAP_HSE06_ON_PBE = "gap_hse06_on_pbe"
+GAP_HSE06_SOC_ON_PBE = "gap_hse06_soc_on_pbe"
 GAP_GLLBSC_OWN = "gap_gllbsc_own"
 ELECTRON_MASS_EDGE = "electron_mass_edge"
 HOLE_MASS_EDGE = "hole_mass_edge"
@@ -128,10 +130,19 @@ _ALL = (
     ),
     Quantity(GAP_HSE06, "$E_g^{HSE}$", "eV", Fidelity.HSE06, "Band gap, HSE06", lower=0.0),
     Quantity(GAP_GLLBSC, "$E_g^{GLLB}$", "eV", Fidelity.GLLB_SC, "Band gap, GLLB-SC", lower=0.0),
-    # What the recipes spin_orbit, hybrid, gllbsc and masses compute: never pooled with published values.
+    # What the recipes beyond PBE compute (spin_orbit, hybrid, hybrid_spin_orbit, gllbsc, masses): never pooled with
+    # published values.
     Quantity(GAP_SOC, "$E_g^{SOC}$", "eV", Fidelity.PBE_SOC, "Band gap, PBE with spin-orbit coupling", lower=0.0),
     Quantity(
         GAP_HSE06_ON_PBE, "$E_g^{HSE@PBE}$", "eV", Fidelity.HSE06_ON_PBE, "Band gap, HSE06 in PBE orbitals", lower=0.0
+    ),
+    Quantity(
+        GAP_HSE06_SOC_ON_PBE,
+        "$E_g^{HSE@PBE+SOC}$",
+        "eV",
+        Fidelity.HSE06_ON_PBE_SOC,
+        "Band gap, HSE06 in PBE orbitals with spin-orbit coupling",
+        lower=0.0,
     ),
     Quantity(
         GAP_GLLBSC_OWN,

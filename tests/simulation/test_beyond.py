@@ -24,6 +24,7 @@ from materia.simulation import (
     make_job,
     recipe,
 )
+from materia.simulation.engines import BeyondPBE
 from materia.simulation.recipes import CLOSED_SHELL, NEEDS
 from materia.simulation.recipes._beyond import beyond, telling_points
 
@@ -102,6 +103,61 @@ def test_hse06_opens_the_gap_of_silicon(tmp_path: Path) -> None:
 
 
 @needs_libxc
+def test_the_coupling_takes_from_the_hse06_gap_of_gallium_arsenide_what_it_takes_from_that_of_pbe(
+    tmp_path: Path,
+) -> None:
+    """A third of the splitting of the valence edge, which PBE and HSE06 have in common: it is that of the p shell."""
+    pbe = computed("spin_orbit", GALLIUM_ARSENIDE, tmp_path)
+    found = computed("hybrid_spin_orbit", GALLIUM_ARSENIDE, tmp_path)
+    shift = found["spin_orbit_shift_hse06"]
+    assert shift == pytest.approx(pbe["spin_orbit_shift"], abs=0.03)
+    assert shift == pytest.approx(pbe["valence_splitting"] / 3, abs=0.02)
+    assert found["gap_hse06_soc_on_pbe"] == pytest.approx(found["gap_hse06_on_pbe"] - shift)
+    assert found["overlap_hse06_soc"] == 0.0
+    assert found["vbm_kpoint_hse06_soc"] == found["cbm_kpoint_hse06_soc"] == [0.0, 0.0, 0.0]
+
+
+@needs_libxc
+def test_hse06_with_coupling_is_hse06_from_the_same_ground_state(tmp_path: Path) -> None:
+    """Silicon: whatever `hybrid` returns comes out the same, and the coupling does little."""
+    without = computed("hybrid", SILICON, tmp_path)
+    found = computed("hybrid_spin_orbit", SILICON, tmp_path)
+    for name, value in without.items():
+        assert found[name] == pytest.approx(value, abs=1e-6), name
+    assert 0 < found["spin_orbit_shift_hse06"] < 0.03
+    assert set(found) - set(without) == {
+        "gap_hse06_soc_on_pbe",
+        "overlap_hse06_soc",
+        "vbm_kpoint_hse06_soc",
+        "cbm_kpoint_hse06_soc",
+        "spin_orbit_shift_hse06",
+    }
+
+
+@needs_libxc
+def test_each_energy_goes_with_its_own_state_when_the_coupling_is_switched_on(tmp_path: Path) -> None:
+    """Gallium arsenide has four filled bands; HSE06 is computed of three, and the fourth, an s shell, is shifted like
+    the lowest of these. The coupling has no trace, so that the filled energies together move by what HSE06 moves
+    them."""
+    atoms = GALLIUM_ARSENIDE.to_ase()
+    atoms.calc = GPAW.calculator(GALLIUM_ARSENIDE, ROUGH, tmp_path / "scf.txt")
+    atoms.get_potential_energy()
+    points = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+    assert isinstance(GPAW, BeyondPBE)
+    pbe, hse, coupled = GPAW.hybrid_spin_orbit(atoms, points, tmp_path / "both.txt")
+    alone = GPAW.spin_orbit(atoms, points, tmp_path / "coupling.txt")
+    assert pbe.shape == hse.shape == (2, 4)
+    assert coupled.shape == alone.shape == (2, 2 * (4 + 12))
+    assert (np.diff(coupled, axis=1) > -1e-9).all()
+    converged = coupled[:, : 8 + 6]
+    assert np.allclose(converged[:, ::2], converged[:, 1::2], atol=1e-3)  # time reversal, at such points
+    shift = hse - pbe
+    moved = coupled - alone
+    assert moved[:, 0] == pytest.approx(shift[:, 0], abs=0.01)  # far from all others: the coupling leaves it alone
+    assert moved[:, :8].sum(axis=1) == pytest.approx(2 * (shift[:, 0] + shift[:, :3].sum(axis=1)), abs=0.02)
+
+
+@needs_libxc
 def test_gllbsc_adds_a_positive_discontinuity(tmp_path: Path) -> None:
     found = computed("gllbsc", SILICON, tmp_path)
     assert 0.2 < found["derivative_discontinuity"] < 0.6
@@ -144,7 +200,7 @@ def test_what_an_engine_lacks_is_named_with_its_remedy(name: str) -> None:
 def test_gpaw_offers_what_its_build_allows() -> None:
     features = GPAW.capabilities().features
     assert features["spin_orbit"]
-    assert features["hybrid"] == features["gllbsc"] == features["libxc"]
+    assert features["hybrid"] == features["hybrid_spin_orbit"] == features["gllbsc"] == features["libxc"]
 
 
 def test_an_engine_that_stops_at_its_functional_is_a_typed_failure() -> None:

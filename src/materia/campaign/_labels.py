@@ -13,7 +13,14 @@ from materia.simulation import Level, level_hash
 from materia.stability import References
 
 DIRECT = {"gap_pbe": q.GAP_PBE, "gap_direct_pbe": q.GAP_DIRECT_PBE, "volume_per_atom": q.VOLUME}
-BEYOND = (q.GAP_SOC, q.GAP_HSE06_ON_PBE, q.GAP_GLLBSC_OWN, q.ELECTRON_MASS_EDGE, q.HOLE_MASS_EDGE)  # as fields
+BEYOND = (  # as fields
+    q.GAP_SOC,
+    q.GAP_HSE06_ON_PBE,
+    q.GAP_HSE06_SOC_ON_PBE,
+    q.GAP_GLLBSC_OWN,
+    q.ELECTRON_MASS_EDGE,
+    q.HOLE_MASS_EDGE,
+)
 OF_POTENTIALS = {
     "energy_per_atom": q.ENERGY_POTENTIAL,
     "volume_per_atom": q.VOLUME_POTENTIAL,

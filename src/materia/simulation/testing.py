@@ -16,6 +16,7 @@ from materia.simulation.engines import BeyondPBE, Engine
 SILICON = Crystal.from_species(
     np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * 5.47 / 2, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]]
 )
+_BEYOND = ("spin_orbit", "hybrid", "hybrid_spin_orbit", "gllbsc")  # features that are methods of BeyondPBE
 
 
 class EngineConformance:
@@ -90,7 +91,7 @@ class EngineConformance:
             assert (np.diff(eigenvalues, axis=1) > -1e-6).all(), "bands come in rising order"
 
     def test_with_spin_orbit_coupling_states_come_in_pairs_where_time_reversal_says_so(self, tmp_path: Path) -> None:
-        offered = {name for name in ("spin_orbit", "hybrid", "gllbsc") if self.engine.capabilities().features.get(name)}
+        offered = {name for name in _BEYOND if self.engine.capabilities().features.get(name)}
         assert not offered or isinstance(self.engine, BeyondPBE)
         if "spin_orbit" not in offered or not isinstance(self.engine, BeyondPBE):
             return

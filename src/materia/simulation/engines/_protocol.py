@@ -31,7 +31,8 @@ class Capabilities:
         version: its version, or "".
         features: optional parts by name (``{"libxc": False, "mpi": False}``). ``mpi``: several ranks can compute one
             job, each its k-points; ``scalapack`` or ``planewaves``: those of one k-point can share out its plane waves;
-            ``spin_orbit``, ``hybrid``, ``gllbsc``: the methods of :class:`BeyondPBE` of those names.
+            ``spin_orbit``, ``hybrid``, ``hybrid_spin_orbit``, ``gllbsc``: the methods of :class:`BeyondPBE` of those
+            names.
         missing: why it is not available, in words.
         remedy: what to install.
         remedies: what would bring a feature that is not there, where that is known.
@@ -148,6 +149,13 @@ class BeyondPBE(Protocol):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n_k, n) eigenvalues of the state's own functional, and those of HSE06 in its orbitals, of the same bands:
         up to three highest occupied and the lowest empty one."""
+        ...
+
+    def hybrid_spin_orbit(
+        self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """What :meth:`hybrid` gives, and (n_k, n_bands) eigenvalues of HSE06 with spin-orbit coupling, singly occupied
+        and in rising order as those of :meth:`spin_orbit`."""
         ...
 
     def gllbsc(self, atoms: Atoms, kpoints: NDArray[np.float64], edges: tuple[float, float], log: Path) -> float:

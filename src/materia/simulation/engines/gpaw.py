@@ -32,6 +32,7 @@ MIXING = "steadier density mixing"
 NO_SYMMETRY = "k-points not reduced by the point group"
 REBUILD = "load the modules it was built with, or build it again: make gpaw"
 LIBXC = "GPAW was built without libxc: install libxc's headers and build it again, `make gpaw` (docs/installation.md)"
+OF_LIBXC = ("hybrid", "hybrid_spin_orbit", "gllbsc")
 INSTALL = "install materia's extra: pip install 'materia[gpaw]' (docs/installation.md says how to build GPAW)"
 
 
@@ -102,8 +103,8 @@ class GPAWEngine:
         except ImportError as error:  # a library it was linked with is not there when it runs
             return Capabilities(False, found, missing=f"GPAW does not load: {error}", remedy=REBUILD)
         features = {name: bool(value) for name, value in libraries.items()}
-        beyond = {"spin_orbit": True, "hybrid": features.get("libxc", False), "gllbsc": features.get("libxc", False)}
-        return Capabilities(True, found, {**features, **beyond}, remedies=dict.fromkeys(("hybrid", "gllbsc"), LIBXC))
+        beyond = {"spin_orbit": True, **dict.fromkeys(OF_LIBXC, features.get("libxc", False))}
+        return Capabilities(True, found, {**features, **beyond}, remedies=dict.fromkeys(OF_LIBXC, LIBXC))
 
     def world(self) -> World:
         wanted = ranks_wanted()
@@ -186,6 +187,11 @@ class GPAWEngine:
         self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return _gpaw_beyond.hybrid(atoms.calc, kpoints, log)
+
+    def hybrid_spin_orbit(
+        self, atoms: Atoms, kpoints: NDArray[np.float64], log: Path
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        return _gpaw_beyond.hybrid_spin_orbit(atoms.calc, kpoints, log)
 
     def gllbsc(self, atoms: Atoms, kpoints: NDArray[np.float64], edges: tuple[float, float], log: Path) -> float:
         return _gpaw_beyond.discontinuity(atoms.calc, kpoints, edges, log)

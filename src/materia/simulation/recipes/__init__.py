@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from materia.errors import ConfigError
-from materia.simulation.recipes._beyond import gllbsc, hybrid, spin_orbit
+from materia.simulation.recipes._beyond import gllbsc, hybrid, hybrid_spin_orbit, spin_orbit
 from materia.simulation.recipes._distorts import distorts
 from materia.simulation.recipes._gap import gap, gap_from_bands
 from materia.simulation.recipes._masses import masses
@@ -24,6 +24,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "masses": masses,
     "gllbsc": gllbsc,
     "hybrid": hybrid,
+    "hybrid_spin_orbit": hybrid_spin_orbit,
 }
 _ELECTRONS = frozenset({"molecule", *CLOSED_SHELL})
 _POTENTIAL = frozenset({"distorts"})
@@ -60,6 +61,7 @@ __all__ = [
     "gap_from_bands",
     "gllbsc",
     "hybrid",
+    "hybrid_spin_orbit",
     "lacking",
     "level_for",
     "masses",

@@ -6,8 +6,19 @@ from materia.simulation._levels import Level
 from materia.simulation.engines import Capabilities
 
 # recipe -> feature of the engine, by name in ``Capabilities.features``
-NEEDS = {"spin_orbit": "spin_orbit", "masses": "spin_orbit", "hybrid": "hybrid", "gllbsc": "gllbsc"}
-IN_WORDS = {"spin_orbit": "spin-orbit coupling", "hybrid": "HSE06", "gllbsc": "GLLB-SC"}
+NEEDS = {
+    "spin_orbit": "spin_orbit",
+    "masses": "spin_orbit",
+    "hybrid": "hybrid",
+    "hybrid_spin_orbit": "hybrid_spin_orbit",
+    "gllbsc": "gllbsc",
+}
+IN_WORDS = {
+    "spin_orbit": "spin-orbit coupling",
+    "hybrid": "HSE06",
+    "hybrid_spin_orbit": "HSE06 with spin-orbit coupling",
+    "gllbsc": "GLLB-SC",
+}
 # Recipes whose electrons are counted in pairs: an odd number of them is an open shell.
 CLOSED_SHELL = frozenset({"gap", *NEEDS})
 # Their parts beyond PBE were tried on one rank only.
