@@ -25,8 +25,8 @@ _COEFFICIENTS = {
     "static": (3.0, 0.0, 0.0, 1.0e-6),  # half a gap: no band path
     # A gap and more: bands at as many k-points again (spin_orbit), at one to four times 53 (masses), exchange with the
     # occupied states of the whole zone at six to eight points (hybrid). By two or three crystals each, of two atoms and
-    # 8 or 18 electrons: Si, C, BeTe, InP, ZnS, ZnTe (15 to 62 s, most within 35 %). With
-    # hybrid_spin_orbit, 1.2 times hybrid (ZnTe, PbTe), Si, BeTe, InP, ZnS and ZnTe took 31 to 74 s, 0.7 to 1.07 of this;
+    # 8 or 18 electrons: Si, C, BeTe, InP, ZnS, ZnTe (15 to 62 s, most within 35 %).
+    # hybrid_spin_orbit takes 1.2 times hybrid (ZnTe, PbTe): Si, BeTe, InP, ZnS, ZnTe 31 to 74 s, 0.7 to 1.07 of this;
     # PbTe 40 s, 0.54 of it.
     "spin_orbit": (18.0, 0.0, 0.0, 3.0e-6),
     "masses": (30.0, 0.0, 0.0, 2.0e-6),
