@@ -7,6 +7,7 @@ the loop itself, in well under a second a step. The numbers are made up and plau
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,15 @@ class Instant:
         raise AssertionError(f"no step said {wanted!r}; the last said {done.message!r}")
 
 
-def instant(folder: Path, *, missing: tuple[str, ...] = (), **changes: Any) -> Instant:
+def instant(
+    folder: Path, *, missing: tuple[str, ...] = (), hse06: Callable[[str, float], float] | None = None, **changes: Any
+) -> Instant:
     """An instant campaign.
 
     Args:
         folder: where everything goes.
         missing: candidates whose results are not in the store: their jobs are really started.
+        hse06: candidate id, its PBE gap -> what the recipe ``hybrid`` gives (eV), for ladders that have it.
         changes: sections of the campaign file, merged into :data:`CONTENT`.
     """
     if not engine("gpaw").capabilities().available:
@@ -110,15 +114,20 @@ def instant(folder: Path, *, missing: tuple[str, ...] = (), **changes: Any) -> I
     gaps = {name: round(float(rng.uniform(0.0, 3.0)), 3) for name in pool.ids}
     for i, name in enumerate(pool.ids):
         if name not in missing:
-            _store(folder / "store", pool, i, gaps[name])
+            dear = {} if hse06 is None else {"hybrid": {"gap_hse06_on_pbe": hse06(name, gaps[name])}}
+            _store(folder / "store", pool, i, gaps[name], dear)
     for number in range(6):
         _model(folder / "run" / "models" / str(number), pool, gaps, number)
     return Instant(file, folder / "run", gaps)
 
 
-def _store(store: Path, pool: Pool, i: int, gap: float) -> None:
+def _store(store: Path, pool: Pool, i: int, gap: float, dear: dict[str, dict[str, float]]) -> None:
     chosen = level("rough")
-    values = {"relax": {"energy_per_atom": -3.0, "prototype_kept": True}, "gap": {"gap_pbe": gap}}
+    values: dict[str, dict[str, Any]] = {
+        "relax": {"energy_per_atom": -3.0, "prototype_kept": True},
+        "gap": {"gap_pbe": gap},
+        **dear,
+    }
     for recipe, found in values.items():
         key = make_job(recipe, pool.crystal(i), chosen).key
         attempt = store / "jobs" / key / "1"

@@ -24,7 +24,7 @@ from materia.campaign import _decide, _loop
 
 ROOM = Path(_loop.__file__).parent
 WATCHED = {
-    "finish": {"_people.py", "_overrides.py", "_loop.py", "_database.py"},
+    "finish": {"_people.py", "_overrides.py", "_loop.py", "_climb.py", "_database.py"},
     "veto": {"_decide.py"},
 }
 

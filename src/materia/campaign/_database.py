@@ -13,7 +13,7 @@ from typing import Any
 
 from materia.crystal import Crystal
 from materia.errors import CampaignError, StorageError
-from materia.record import Label, Pick, PickState, pick_from_row, to_json
+from materia.record import Climb, Label, Pick, PickState, pick_from_row, to_json
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS picks (
     rung INTEGER NOT NULL DEFAULT 0, job_key TEXT NOT NULL, structure TEXT NOT NULL, labels TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (round, slot));
 CREATE TABLE IF NOT EXISTS dossiers (candidate_id TEXT PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS climbs (
+    candidate_id TEXT NOT NULL, rung INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (candidate_id, rung));
 """
 
 
@@ -128,6 +130,12 @@ class CampaignDatabase:
         text = json.dumps(to_json(content), allow_nan=False)
         self.connection.execute("INSERT OR REPLACE INTO dossiers VALUES (?, ?)", (candidate_id, text))
 
+    def add_climb(self, candidate_id: str, climb: Climb | None) -> None:
+        """Write a test of the ladder, if there was one (within the caller's transaction, beside what came of it)."""
+        if climb is not None:
+            row = (candidate_id, climb.rung, json.dumps(to_json(climb), allow_nan=False))
+            self.connection.execute("INSERT OR REPLACE INTO climbs VALUES (?, ?, ?)", row)
+
     def set_pending(self, pick: Pick) -> None:
         """A proposed pick was approved (within the caller's transaction, beside the intent of its first job)."""
         self.connection.execute(
@@ -142,9 +150,18 @@ class CampaignDatabase:
         )
 
     def finish_pick(
-        self, pick: Pick, state: PickState, *, reason: str = "", labels: tuple[Label, ...] = (), structure: Crystal
+        self,
+        pick: Pick,
+        state: PickState,
+        *,
+        reason: str = "",
+        labels: tuple[Label, ...] = (),
+        structure: Crystal,
+        climb: Climb | None = None,
     ) -> None:
+        """The pick ended; ``climb``: the test that ended it."""
         with self.transaction():
+            self.add_climb(pick.candidate_id, climb)
             self.connection.execute(
                 "UPDATE picks SET state = ?, reason = ?, labels = ?, structure = ? WHERE round = ? AND slot = ?",
                 (

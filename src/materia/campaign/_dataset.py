@@ -46,7 +46,8 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
         try:
             pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
             for row in database.picks():
-                if row.pick.state in (PickState.COMPUTED, PickState.FAILED):
+                stopped = row.pick.state is PickState.STOPPED and row.pick.labels  # on a rung, not before the first
+                if row.pick.state in (PickState.COMPUTED, PickState.FAILED) or stopped:
                     entry = _entry(row, pool, ledger, ladder)
                     entries[entry.id] = entry
         finally:
@@ -103,11 +104,11 @@ def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> 
         results.append((chosen, key, outcome.values))
         if "structure" in outcome.values:
             structure = Crystal.from_record(dict(outcome.values["structure"]))
-    computed = pick.state is PickState.COMPUTED
+    computed = pick.state is not PickState.FAILED
     return Entry(
         id=pick.candidate_id,
         prototype=pool.prototypes[pick.candidate_index],
-        status=pick.state.value,
+        status="computed" if computed else "failed",
         reason="" if computed else pick.reason,
         initial=initial,
         structure=structure,

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from materia import quantities as q
+from materia.campaign._dear import DEAR, Dear
 from materia.campaign._folder import Campaign
-from materia.campaign._labels import references_for
+from materia.campaign._labels import BEYOND, references_for
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
 from materia.crystal import same_phase
@@ -31,6 +32,11 @@ class Knowledge:
         self.references = references_for(self.level)
 
     @cached_property
+    def dear(self) -> Dear:
+        """What is expected of gaps beyond PBE."""
+        return Dear(self.campaign)
+
+    @cached_property
     def labelled(self) -> dict[int, str]:
         """Pool row -> dataset id of candidates that the starting dataset already has at this level.
 
@@ -38,7 +44,7 @@ class Knowledge:
         """
         digest = level_hash(self.level)
         hull = {q.FORMATION_ENERGY} if q.ENERGY_ABOVE_HULL in self._wanted else set()
-        wanted = (self._wanted | hull) & {q.FORMATION_ENERGY, q.GAP_PBE, q.GAP_DIRECT_PBE}
+        wanted = (self._wanted | hull) & {q.FORMATION_ENERGY, q.GAP_PBE, q.GAP_DIRECT_PBE, *BEYOND}
         by_formula: dict[str, list[Any]] = {}
         for entry in self.campaign.dataset:
             known = {label.quantity for label in entry.labels if label.level_hash == digest}
@@ -102,7 +108,7 @@ class Knowledge:
         phases = [(entry.id, entry.structure, entry.labels) for entry in self.campaign.dataset.computed]
         for row in self.campaign.database.picks():
             known = before_round is None or row.pick.round < before_round
-            if known and row.pick.state is PickState.COMPUTED:
+            if known and row.pick.state in (PickState.COMPUTED, PickState.STOPPED):
                 phases.append((row.pick.candidate_id, row.structure, row.pick.labels))
         entries = [
             HullEntry(name, structure.composition, label.value)
@@ -128,6 +134,10 @@ class Knowledge:
             hull = self.hull(before_round=before_round)
             above = mean - np.asarray(hull.hull_energies(self.campaign.pool.compositions))
             columns[q.ENERGY_ABOVE_HULL] = (above, std)
+        if q.GAP_PBE in columns:
+            earlier = len(self.campaign.database.rounds()) if before_round is None else before_round
+            for name in wanted & set(DEAR):
+                columns[name] = self.dear.believed(name, columns[q.GAP_PBE], earlier)
         if q.SUPPLY_RISK in wanted:
             columns[q.SUPPLY_RISK] = (self._risks, np.zeros(len(self._risks)))
         return Beliefs(columns)

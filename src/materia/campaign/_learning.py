@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from materia import quantities as q
+from materia.campaign._dear import DEAR
 from materia.campaign._folder import Campaign
 from materia.record import PickState
 from materia.simulation import level_hash
@@ -62,6 +63,8 @@ def learned_quantities(campaign: Campaign) -> tuple[str, ...]:
     wanted = {o.quantity for o in campaign.settings.objectives} | {c.quantity for c in campaign.settings.constraints}
     if q.ENERGY_ABOVE_HULL in wanted:
         wanted.add(q.FORMATION_ENERGY)
+    if wanted & set(DEAR):
+        wanted.add(q.GAP_PBE)  # what is expected of them follows from it
     return tuple(name for name in LEARNED if name in wanted)
 
 
@@ -157,7 +160,7 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
         values = {x.quantity: x.value for x in entry.labels if not imported or x.level_hash == own}
         known[f"dataset/{entry.id}"] = Example(entry.initial, _learnable(values), entry.formula)
     for row in campaign.database.picks():
-        if row.pick.state is PickState.COMPUTED:
+        if row.pick.state in (PickState.COMPUTED, PickState.STOPPED):
             crystal = campaign.pool.crystal(row.pick.candidate_index)
             values = {label.quantity: label.value for label in row.pick.labels}
             known[f"pick/{row.pick.candidate_id}"] = Example(crystal, _learnable(values), crystal.formula)

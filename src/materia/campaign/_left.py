@@ -79,7 +79,7 @@ def _chances(
     for row in rows:
         pick = row.pick
         own = pick.round == number and pick.candidate_id not in pinned
-        if own and pick.predictions and pick.state in (PickState.COMPUTED, PickState.FAILED):
+        if own and pick.predictions and pick.state in (PickState.COMPUTED, PickState.STOPPED, PickState.FAILED):
             chance = math.prod(conditions.chances(pick.predictions).values()) * pick.score.get("success", 1.0)
             found.append((chance, pick.candidate_id in verdicts and verdicts[pick.candidate_id].hit))
     return found

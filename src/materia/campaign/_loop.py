@@ -6,16 +6,18 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from materia.campaign._climb import Climber
+from materia.campaign._climb_test import words
 from materia.campaign._database import PickRow
 from materia.campaign._dossier import dossier
 from materia.campaign._folder import Campaign, now, open_campaign
 from materia.campaign._knowledge import Knowledge
-from materia.campaign._ladder import climbed_labels, dataset_store, rung_job, structure_after
+from materia.campaign._ladder import dataset_store, rung_job
 from materia.campaign._learning import PoolPredictions, predict_pool
 from materia.campaign._left import still_to_find
 from materia.campaign._outputs import write_outputs
@@ -25,7 +27,7 @@ from materia.campaign._success import Successes
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
-from materia.record import CampaignRecord, Label, OverrideKind, OverrideState, Pick, PickState, load_campaign
+from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState, load_campaign
 from materia.search import Beliefs, Conditions, Decider, Remaining, finished
 
 
@@ -91,6 +93,9 @@ class Driver:
         values = {r.pick.trial_number: self._values(r) for r in rows if r.pick.state is PickState.COMPUTED}
         self.decider.reconcile([row.pick for row in rows], values)
         self.people = People(campaign, self.knowledge, self.manager, self.requests, self.decider)
+        self.climber = Climber(
+            campaign, self.knowledge, self.conditions, self.ledger, self.requests, self.decider, self.people
+        )
         self._predictions: tuple[int, PoolPredictions] | None = None
         self._believed: tuple[int, Beliefs | None] | None = None
         self._known_left: tuple[int, Remaining | None] | None = None
@@ -196,17 +201,24 @@ class Driver:
             state=PickState.PROPOSED if self.people.asked else PickState.PENDING,
         )
         pin = self.people.pin_of(pick.candidate_id) if decision.pinned else None
+        climb = self.climber.test(pick, 0, crystal, ())
+        if climb is not None and not climb.climbs:
+            pick = replace(pick, state=PickState.STOPPED, reason=words(climb))
         why = dossier(self.knowledge, self.conditions, pick, decision, predictions, pin)
         with database.transaction():
             database.add_pick(PickRow(pick, 0, spec.key, crystal))
             database.add_dossier(pick.candidate_id, why)
+            database.add_climb(pick.candidate_id, climb)
             if pin is not None:
                 note = f"round {number}, pick {slot}"
                 self.people.overrides.settle(OverrideKind.PIN, pick.candidate_id, OverrideState.HONOURED, note)
-            if not self.people.asked:
+            if pick.state is PickState.PENDING:
                 self.requests.add(number, spec)
-        words = " (pinned)" if pin is not None else ""
-        return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}{words}")
+        if pick.state is PickState.STOPPED:
+            self.decider.tell(pick.trial_number, failure=pick.reason)
+            return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}, {pick.reason}")
+        wanted = " (pinned)" if pin is not None else ""
+        return Step(Phase.PICKED, f"round {number}, pick {slot}: {pick.candidate_id}{wanted}")
 
     def _beliefs(self, number: int, predictions: PoolPredictions) -> Beliefs | None:
         if self._believed is None or self._believed[0] != number:
@@ -238,7 +250,7 @@ class Driver:
 
     def _compute(self, number: int) -> Step:
         self.manager.advance()
-        moved = [self._climb(row) for row in self.campaign.database.picks(number)]
+        moved = [self.climber.advance(row, self._values) for row in self.campaign.database.picks(number)]
         rows = self.campaign.database.picks(number)
         pending = sum(row.pick.state is PickState.PENDING for row in rows)
         proposed = sum(row.pick.state is PickState.PROPOSED for row in rows)
@@ -247,34 +259,6 @@ class Driver:
         if self.manager.trouble:
             message += f" ({self.manager.trouble})"
         return Step(Phase.COMPUTING, message, waiting=not any(moved))
-
-    def _climb(self, row: PickRow) -> bool:
-        """Move one pick as far as its outcomes allow; whether anything changed."""
-        outcome = self.ledger.outcome(row.job_key)
-        if row.pick.state is not PickState.PENDING or outcome is None:
-            return False
-        pick, database = row.pick, self.campaign.database
-        if not outcome.ok:
-            reason = f"{outcome.reason}: {outcome.message}" if outcome.message else outcome.reason or outcome.kind.value
-            labels = self._climbed(pick)  # of the rungs below: a result is kept, wherever the candidate failed
-            database.finish_pick(pick, PickState.FAILED, reason=reason, labels=labels, structure=row.structure)
-            self.decider.tell(pick.trial_number, failure=reason)
-            return True
-        structure = structure_after(row.structure, outcome)
-        if row.rung + 1 < len(self.campaign.rungs):
-            spec = rung_job(self.campaign, pick.candidate_id, row.rung + 1, structure)
-            with database.transaction():
-                database.climb(pick, row.rung + 1, spec.key, structure)
-                self.requests.add(pick.round, spec)
-            return True
-        database.finish_pick(pick, PickState.COMPUTED, labels=self._climbed(pick), structure=structure)
-        done = next(r for r in database.picks(pick.round) if r.pick.slot == pick.slot)
-        self.decider.tell(pick.trial_number, self._values(done))
-        return True
-
-    def _climbed(self, pick: Pick) -> tuple[Label, ...]:
-        start = self.campaign.pool.crystal(pick.candidate_index)
-        return climbed_labels(self.campaign, self.ledger, start, pick.candidate_id, self.knowledge.references)
 
     def _values(self, row: PickRow) -> dict[str, float]:
         """As told to the study: against the hull of the phases known before the pick's round, so that the order
@@ -294,9 +278,10 @@ class Driver:
     @staticmethod
     def _tally(rows: list[PickRow]) -> str:
         states = [row.pick.state for row in rows]
-        vetoed = states.count(PickState.VETOED)
-        words = f"{states.count(PickState.COMPUTED)} computed, {states.count(PickState.FAILED)} failed"
-        return words + (f", {vetoed} vetoed" if vetoed else "")
+        told = [(state, states.count(state)) for state in (PickState.COMPUTED, PickState.STOPPED, PickState.FAILED)]
+        told.append((PickState.VETOED, states.count(PickState.VETOED)))
+        always = (PickState.COMPUTED, PickState.FAILED)
+        return ", ".join(f"{n} {state.value}" for state, n in told if n or state in always)
 
 
 @contextmanager

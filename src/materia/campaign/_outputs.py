@@ -76,7 +76,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
             pick.labels,
             pick.candidate_id,
             prototype=campaign.pool.prototypes[pick.candidate_index],
-            predictions=dict(pick.predictions),
+            predictions={} if pick.state is PickState.STOPPED else dict(pick.predictions),  # known better by now
             round=pick.round,
             reason=pick.reason,
         )
@@ -112,7 +112,7 @@ def _write_database(campaign: Campaign) -> None:
             jobs=(),
         )
         for row in campaign.database.picks()
-        if row.pick.state is PickState.COMPUTED
+        if row.pick.state is PickState.COMPUTED or (row.pick.state is PickState.STOPPED and row.pick.labels)
     ]
     if entries:
         export(entries, campaign.folder / "results.db")

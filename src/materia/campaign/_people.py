@@ -67,6 +67,10 @@ class People:
         """Rows of the pool that are not to be picked."""
         return {self.campaign.pool.index(name) for name in self.overrides.standing(OverrideKind.VETO)}
 
+    def wanted(self) -> set[str]:
+        """Ids of candidates that a person pinned, picked already or not."""
+        return self.pinned() | set(self.overrides.standing(OverrideKind.PIN))
+
     def pinned(self) -> set[str]:
         """Ids of picks that a person wanted."""
         return self.overrides.honoured(OverrideKind.PIN)

@@ -10,13 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from materia.simulation import LEVELS, PRESETS, RECIPES, Level, PotentialSettings, level, suits
 
 
+class ClimbSettings(BaseModel):
+    """When a rung is worth its cost. What it is judged by are the conditions of the campaign: they are written once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least: float = Field(0.05, gt=0, lt=1, description="chance of meeting all conditions, by what is known so far")
+    share: float = Field(0.05, ge=0, le=1, description="of those below it, that go on at random: what is missed")
+
+
 class Rung(BaseModel):
-    """One recipe; in the file its name alone, or with a level of its own: ``{recipe: relax, level: chgnet}``."""
+    """One recipe; in the file its name alone, or with a level of its own, ``{recipe: relax, level: chgnet}``, or a test
+    that a candidate has to pass, ``{recipe: hybrid, climb: {least: 0.05}}``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str
     level: str | None = Field(None, description="null: the ladder's")
+    climb: ClimbSettings | None = Field(None, description="null: every candidate gets here")
 
     @model_validator(mode="before")
     @classmethod
@@ -24,8 +35,10 @@ class Rung(BaseModel):
         return {"recipe": given} if isinstance(given, str) else given
 
     @model_serializer
-    def _as_written(self) -> str | dict[str, str]:
-        return self.recipe if self.level is None else {"recipe": self.recipe, "level": self.level}
+    def _as_written(self) -> str | dict[str, Any]:
+        level = {} if self.level is None else {"level": self.level}
+        climb = {} if self.climb is None else {"climb": self.climb.model_dump(mode="json")}
+        return {"recipe": self.recipe, **level, **climb} if level or climb else self.recipe
 
     @field_validator("recipe")
     @classmethod

@@ -36,7 +36,7 @@ class Successes:
 
     def _learn(self, number: int) -> NDArray[np.float64] | None:
         picks = [row for row in self.campaign.database.picks() if row.pick.round < number]
-        ended = [(r.pick.candidate_index, r.pick.state is PickState.COMPUTED) for r in picks if self._tells(r)]
+        ended = [(r.pick.candidate_index, r.pick.state is not PickState.FAILED) for r in picks if self._tells(r)]
         n, dataset = len(self.campaign.pool), list(self.campaign.dataset)
         ended += [(n + k, entry.status == "computed") for k, entry in enumerate(dataset)]
         if all(well for _, well in ended):
@@ -49,7 +49,7 @@ class Successes:
 
     def _tells(self, row: PickRow) -> bool:
         """Whether how a pick ended says something about the material."""
-        if row.pick.state is PickState.COMPUTED:
+        if row.pick.state is PickState.COMPUTED or (row.pick.state is PickState.STOPPED and row.pick.labels):
             return True
         outcome = self.ledger.outcome(row.job_key) if row.pick.state is PickState.FAILED else None
         return outcome is not None and outcome.kind in _OF_THE_MATERIAL

@@ -132,7 +132,7 @@ def status(folder: Folder, json: Json = False) -> None:
     out.print(f"[bold]{record.name}[/bold]  {record.state}  ({record.pool.get('n', 0)} candidates in the pool)")
     for found in record.rounds:
         states = [pick.state.value for pick in found.picks]
-        known = ("computed", "failed", "vetoed", "pending", "proposed")
+        known = ("computed", "stopped", "failed", "vetoed", "pending", "proposed")
         counts = ", ".join(f"{states.count(s)} {s}" for s in known if s in states)
         out.print(f"  round {found.number}: {found.state}; {counts or 'no picks yet'}")
     running = [job for job in record.jobs if job.outcome is None]
@@ -188,7 +188,7 @@ def init(
 
 def _summary(record: CampaignRecord) -> dict[str, Any]:
     from materia.record import to_json
-    from materia.report import overrides_summary, remaining_summary, totals
+    from materia.report import ladder_summary, overrides_summary, remaining_summary, totals
 
     return {
         "name": record.name,
@@ -200,6 +200,7 @@ def _summary(record: CampaignRecord) -> dict[str, Any]:
         "remaining": remaining_summary(record),
         "cost": totals(record),
         "rounds": to_json(record.rounds),
+        "ladder": {"tests": ladder_summary(record), "climbs": to_json(record.climbs)},
         "ranking": record.ranking,
         "overrides": {"decided": to_json(record.overrides), **overrides_summary(record)},
         "report": str(record.folder / "report" / "index.html"),
@@ -228,8 +229,10 @@ def _print_result(record: CampaignRecord) -> None:
         table.add_row(str(row["rank"]), row["candidate_id"], row["status"], "yes" if row["hit"] else "", *cells)
     out.print(table)
     failed = sum(row["status"] == "failed" for row in record.ranking)
+    stopped = sum(row["status"] == "stopped" for row in record.ranking)
     hits = sum(row["hit"] for row in computed)
-    out.print(f"{len(computed)} computed by this campaign, {hits} of them hits; {failed} failed.")
+    on_the_way = f" {stopped} stopped on the ladder;" if stopped else ""
+    out.print(f"{len(computed)} computed by this campaign, {hits} of them hits;{on_the_way} {failed} failed.")
     known = [row["candidate_id"] for row in record.ranking if row["status"] == "labelled" and row["hit"]]
     if known:
         out.print(f"Known before, never picked, and meeting the same conditions: {', '.join(known)}.")

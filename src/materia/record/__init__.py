@@ -18,6 +18,7 @@ from materia.record._overrides import (
 from materia.record._redact import redacted
 from materia.record._values import (
     Candidate,
+    Climb,
     JobSpec,
     Label,
     Outcome,
@@ -35,6 +36,7 @@ __all__ = [
     "AttemptRecord",
     "CampaignRecord",
     "Candidate",
+    "Climb",
     "Decision",
     "JobRecord",
     "JobSpec",

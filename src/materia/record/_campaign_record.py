@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from materia.record._overrides import Override
-from materia.record._values import Outcome, OutcomeKind, Resources, Round
+from materia.record._values import Climb, Outcome, OutcomeKind, Resources, Round
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class CampaignRecord:
         dataset: training data at the start: ``name``, ``digest``, ``n``, ``card``.
         overrides: what people decided, in order, with what became of it.
         dossiers: candidate id -> why it was picked (see ``campaign``'s dossier), for every pick that has one.
+        climbs: candidate id -> its tests on the ladder, from the lowest rung on, for every pick that was tested.
     """
 
     folder: Path
@@ -95,3 +96,4 @@ class CampaignRecord:
     dataset: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     dossiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    climbs: Mapping[str, tuple[Climb, ...]] = field(default_factory=dict)

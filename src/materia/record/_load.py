@@ -13,7 +13,7 @@ import yaml
 from materia.errors import CampaignError
 from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord
 from materia.record._overrides import load_overrides
-from materia.record._values import Label, Outcome, OutcomeKind, Pick, PickState, Resources, Round
+from materia.record._values import Climb, Label, Outcome, OutcomeKind, Pick, PickState, Resources, Round
 
 
 def load_campaign(folder: str | Path) -> CampaignRecord:
@@ -43,6 +43,7 @@ def load_campaign(folder: str | Path) -> CampaignRecord:
             dataset=meta.get("dataset", {}),
             overrides=load_overrides(connection, folder),
             dossiers=_dossiers(connection),
+            climbs=_climbs(connection),
         )
     except sqlite3.DatabaseError as error:
         raise CampaignError(f"the campaign's database cannot be read: {error}", where=database) from error
@@ -120,11 +121,24 @@ def _outcome(text: str | None) -> Outcome | None:
 
 
 def _dossiers(connection: sqlite3.Connection) -> dict[str, Any]:
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dossiers'").fetchone()
-    if found is None:  # folders of older versions have none
+    if not _has(connection, "dossiers"):
         return {}
     rows = connection.execute("SELECT candidate_id, content FROM dossiers ORDER BY rowid")
     return {name: json.loads(content) for name, content in rows}
+
+
+def _climbs(connection: sqlite3.Connection) -> dict[str, tuple[Climb, ...]]:
+    found: dict[str, tuple[Climb, ...]] = {}
+    if _has(connection, "climbs"):
+        for name, content in connection.execute("SELECT candidate_id, content FROM climbs ORDER BY candidate_id, rung"):
+            found[name] = (*found.get(name, ()), Climb(**json.loads(content)))
+    return found
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """Folders of older versions lack some tables."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (table,)).fetchone() is not None
 
 
 def _models(folder: Path) -> list[dict[str, Any]]:

@@ -155,6 +155,7 @@ class PickState(StrEnum):
     PROPOSED = "proposed"  # waits for a person's approval; nothing is submitted
     PENDING = "pending"
     COMPUTED = "computed"
+    STOPPED = "stopped"  # a test of the ladder found the next rung not worth its cost; what was computed stays
     FAILED = "failed"
     VETOED = "vetoed"  # a person took it back before its calculations had ended; says nothing about the material
 
@@ -177,7 +178,7 @@ class Pick:
         predictions: quantity -> {"mean", "std"} at the time of the pick.
         score: parts of the acquisition value, by name; ``total`` is what was compared.
         state: where it stands.
-        reason: why it failed or was vetoed, if it was.
+        reason: why it failed, was stopped or vetoed, if it was.
         labels: what was computed.
     """
 
@@ -191,6 +192,34 @@ class Pick:
     state: PickState = PickState.PENDING
     reason: str = ""
     labels: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A test of the ladder: whether a pick was worth its next rung.
+
+    Attributes:
+        rung: index of the rung that the test stands before.
+        recipe: what that rung computes.
+        chance: of meeting all conditions, by what was known then.
+        chances: quantity -> chance of meeting the conditions on it.
+        known_by: quantity -> what the chance comes from: ``computed``, ``PBE gap`` or ``predicted``.
+        least: the chance that was asked for.
+        spared: below it, yet let up at random to learn what such tests miss.
+    """
+
+    rung: int
+    recipe: str
+    chance: float
+    chances: Mapping[str, float]
+    known_by: Mapping[str, str]
+    least: float
+    spared: bool = False
+
+    @property
+    def climbs(self) -> bool:
+        """Whether the pick went on."""
+        return self.spared or self.chance >= self.least
 
 
 @dataclass(frozen=True)

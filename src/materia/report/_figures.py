@@ -103,8 +103,9 @@ def rounds_figure(record: CampaignRecord) -> Markup:
         good = sum(p.state is PickState.COMPUTED and p.candidate_id in hits for p in r.picks)
         computed = sum(p.state is PickState.COMPUTED for p in r.picks)
         failed = sum(p.state is PickState.FAILED for p in r.picks)
+        stopped = sum(p.state is PickState.STOPPED for p in r.picks)
         waiting = sum(p.state.open for p in r.picks)
-        tallies.append((r.number, good, computed - good, failed, waiting))
+        tallies.append((r.number, good, computed - good, stopped, failed, waiting))
     running = np.cumsum([t[1] for t in tallies])
     top = max(max(sum(t[1:]) for t in tallies), int(running[-1]), 1)
     words = "; ".join(f"round {t[0]}: {t[1]} hits of {sum(t[1:])}" for t in tallies)
@@ -116,7 +117,7 @@ def rounds_figure(record: CampaignRecord) -> Markup:
         f"Outcome of the picks by round. {words}.",
         integer_x=True,
     )
-    kinds = ("hit", "miss", "failed", "pending")
+    kinds = ("hit", "miss", "stopped", "failed", "pending")
     for place, (n, *parts) in enumerate(tallies):
         low = 0
         for kind, size in zip(kinds, parts, strict=True):

@@ -15,6 +15,7 @@ from materia.report import _costs as costs
 from materia.report import _facts as facts
 from materia.report import _figures as figures
 from materia.report import _words as words
+from materia.report._ladder import ladder_section
 from materia.report._people import people_section
 from materia.report._plot import round_colour
 from materia.report._remaining import remaining_section
@@ -55,6 +56,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "n_hits": sum(r["hit"] for r in computed),
         "n_computed": len(computed),
         "rounds": _rounds(record),
+        "ladder": ladder_section(record),
         "left": remaining_section(record),
         "people": people_section(record),
         "figure_plane": figures.objective_plane(record),
@@ -92,11 +94,13 @@ def _tiles(record: CampaignRecord) -> list[dict[str, str]]:
     picks = [p for r in record.rounds for p in r.picks]
     failed = sum(p.state is PickState.FAILED for p in picks)
     pending = sum(p.state is PickState.PENDING for p in picks)
+    stopped = sum(p.state is PickState.STOPPED for p in picks)
     hits = sum(bool(r["hit"]) for r in computed)
     asked = bool(words.bounds(record.settings))
     cpu = sum(j.outcome.cpu_s for j in record.jobs if j.outcome is not None)
     wall = sum(j.outcome.wall_s for j in record.jobs if j.outcome is not None)
-    notes = [words.plural(failed, "failure")] + ([f"{pending} under way"] if pending else [])
+    notes = [words.plural(failed, "failure")]
+    notes += [f"{n} {state}" for n, state in ((stopped, "stopped on the way"), (pending, "under way")) if n]
     tiles = [
         {"label": "candidates in the pool", "value": words.count(record.pool.get("n")), "note": ""},
         {"label": "computed with DFT", "value": words.count(len(computed)), "note": ", ".join(notes)},
@@ -158,12 +162,18 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "cells": cells,
                 "probability": r["probability"],
                 "round": r["round"],
-                "reason": words.reason(r.get("reason", "")),
+                "reason": _reason(r),
                 "changed": r["candidate_id"] in changed,
                 "distorts": r["candidate_id"] in distorting,
             }
         )
     return rows
+
+
+def _reason(row: dict[str, Any]) -> str:
+    """That of a failure begins with a machine's word; why a candidate was stopped is a sentence already."""
+    said = str(row.get("reason", ""))
+    return said if row["status"] == "stopped" else words.reason(said)
 
 
 def _limits(record: CampaignRecord, quantity: str) -> tuple[float, float]:
@@ -219,7 +229,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "sources": []
                 if pick is None
                 else sorted({f"{la.fidelity}, level {la.level}: {la.source}" for la in pick.labels}),
-                "reason": words.reason(row.get("reason", "")),
+                "reason": _reason(row),
                 "changed": row["candidate_id"] in changed,
                 "distorts": row["candidate_id"] in distorting,
                 "structure": row["structure"],
@@ -258,7 +268,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                     "hit": bool(row and row["hit"]),
                     "changes": changes,
                     "score": [(words.score_part(k), words.number(v)) for k, v in p.score.items()],
-                    "reason": p.reason if p.state is PickState.VETOED else words.reason(p.reason),
+                    "reason": p.reason if p.state in (PickState.VETOED, PickState.STOPPED) else words.reason(p.reason),
                     "pinned": bool((record.dossiers.get(p.candidate_id) or {}).get("pin")),
                     "why": why(record.dossiers.get(p.candidate_id)),
                 }

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from materia.search._conditions import Conditions, Verdict
     from materia.search._decider import Decider, Decision
     from materia.search._features import cell_features, composition_features
+    from materia.search._gap_map import DearGaps, GapMap
     from materia.search._rank import Entry, Ranked, rank
     from materia.search._remaining import Effort, Remaining, remaining
     from materia.search._sampler import PoolSampler, reserving_ask
     from materia.search._settings import Constraint, Objective, SearchSettings, StopSettings
+    from materia.search._spin_orbit import spin_orbit_closing
     from materia.search._stages import gain_of_both, gain_of_dear
     from materia.search._stop import enough, finished
     from materia.search._success import chance_of_success
@@ -23,10 +25,12 @@ _HOME = {
     "Beliefs": "_beliefs",
     "Conditions": "_conditions",
     "Constraint": "_settings",
+    "DearGaps": "_gap_map",
     "Decider": "_decider",
     "Decision": "_decider",
     "Effort": "_remaining",
     "Entry": "_rank",
+    "GapMap": "_gap_map",
     "Objective": "_settings",
     "PoolSampler": "_sampler",
     "PoolView": "_view",
@@ -45,16 +49,19 @@ _HOME = {
     "rank": "_rank",
     "remaining": "_remaining",
     "reserving_ask": "_sampler",
+    "spin_orbit_closing": "_spin_orbit",
 }
 
 __all__ = [
     "Beliefs",
     "Conditions",
     "Constraint",
+    "DearGaps",
     "Decider",
     "Decision",
     "Effort",
     "Entry",
+    "GapMap",
     "Objective",
     "PoolSampler",
     "PoolView",
@@ -73,6 +80,7 @@ __all__ = [
     "rank",
     "remaining",
     "reserving_ask",
+    "spin_orbit_closing",
 ]
 
 

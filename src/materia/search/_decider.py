@@ -232,7 +232,7 @@ class Decider:
                 self._same_pick(trial, pick)
                 if trial.state.is_finished() or pick.state.open:
                     continue
-                if pick.state in (PickState.FAILED, PickState.VETOED):
+                if pick.state in (PickState.FAILED, PickState.STOPPED, PickState.VETOED):
                     self.tell(trial.number, failure=pick.reason or "unknown")
                 elif values is None or trial.number not in values:
                     raise SearchError(f"no values for the computed pick of trial {trial.number}")

@@ -121,13 +121,16 @@ def training_runs(record: CampaignRecord, models: Literal["last", "all", "none"]
 
 def _campaign_metrics(record: CampaignRecord) -> Iterator[tuple[str, float, int]]:
     """Cumulative figures, one step per round, and what the surrogate of that round was worth."""
-    computed = failed = hits = 0
+    computed = failed = stopped = hits = 0
     for number, round_ in enumerate(record.rounds):
         computed += sum(p.state is PickState.COMPUTED for p in round_.picks)
         failed += sum(p.state is PickState.FAILED for p in round_.picks)
+        stopped += sum(p.state is PickState.STOPPED for p in round_.picks)
         hits += _hits(record, round_)
         yield "computed", computed, round_.number
         yield "failed", failed, round_.number
+        if record.climbs:
+            yield "stopped", stopped, round_.number
         yield "hits", hits, round_.number
         for name, value, _ in _round_metrics(record, number, round_):
             if "/" in name or name == "labelled":
