@@ -77,8 +77,8 @@ def hybrid(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy:
 def hybrid_spin_orbit(crystal: Crystal, level: Level, engine: Engine, folder: Path, remedy: str = "") -> dict[str, Any]:
     """:func:`hybrid`, and on top of it spin-orbit coupling, all from one ground state and at the same points.
 
-    The coupling is diagonalised in PBE's states at their HSE06 energies. It may move the band edges to points that
-    are none of these; then the gap is too large.
+    The coupling is diagonalised in PBE's states at their HSE06 energies, among them those of three empty bands. It may
+    move the band edges to points that are none of these; then the gap is too large.
 
     Returns:
         Everything of :func:`hybrid`, and ``gap_hse06_soc_on_pbe`` (eV, 0: closed), ``overlap_hse06_soc``,
@@ -92,12 +92,15 @@ def hybrid_spin_orbit(crystal: Crystal, level: Level, engine: Engine, folder: Pa
     without = _hse06(kpoints, at_conduction, pbe, hse)
     n_electrons = 2 * bands.n_occupied
     coupled = _edges("hse06_soc", kpoints, spinors[:, n_electrons - 1], spinors[:, n_electrons])
-    signed = [
-        edges[f"gap_{name}_on_pbe"] - edges[f"overlap_{name}"]
-        for name, edges in (("hse06", without), ("hse06_soc", coupled))
-    ]
-    shift = {"spin_orbit_shift_hse06": signed[0] - signed[1]}
-    return {"energy_per_atom": energy, **found, **without, **coupled, **shift}
+    apart = without["gap_hse06_on_pbe"] - without["overlap_hse06"]
+    apart_coupled = coupled["gap_hse06_soc_on_pbe"] - coupled["overlap_hse06_soc"]
+    return {
+        "energy_per_atom": energy,
+        **found,
+        **without,
+        **coupled,
+        "spin_orbit_shift_hse06": apart - apart_coupled,
+    }
 
 
 def _hse06(
