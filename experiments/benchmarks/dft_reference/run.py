@@ -1,7 +1,7 @@
 """DFT of level ``standard`` against published figures: gaps, lattice constants, equations of state, HSE06 and GLLB-SC.
 
     python experiments/benchmarks/dft_reference/run.py --work FOLDER [--quick] [--parts gaps lattice ...]
-        [--store FOLDER ...] [--collect] [--out FILE]
+        [--store FOLDER ...] [--collect] [--experiment FILE] [--out FILE]
 
 One process per calculation, the cheapest first. What is finished in the work folder, or in a store of jobs
 (``KEY/ATTEMPT/result.json``), is not computed again, so the run can be cut off anywhere and started again. The last
@@ -11,6 +11,8 @@ line printed is one JSON object. What is compared with what: README.md.
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -120,6 +122,32 @@ def _beyond(part: str, values: Values, rows: dict[str, Any], ours: str, theirs: 
     return {f"{part}_materials": len(pairs), **_errors(pairs, f"gap_mae_{part}", f"gap_max_{part}"), part: pairs}
 
 
+def measured(figures: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Differences of gaps from measured ones, eV: means and medians alone, the set's licence is not stated.
+
+    Args:
+        figures: of :func:`compared`.
+        file: table of composition and measured gap (Zhuo et al. 2018), of which the median of a formula is taken.
+    """
+    found: dict[str, list[float]] = {}
+    with gzip.open(file, "rt", newline="") as lines:
+        for row in csv.DictReader(lines):
+            found.setdefault(row["composition"], []).append(float(row["gap_expt_eV"]))
+    summary: dict[str, Any] = {}
+    for part in ("hse", "gllbsc"):
+        for whose in ("ours", "published"):
+            pairs = [(p[whose], found[n.split()[0]]) for n, p in figures[part].items() if n.split()[0] in found]
+            off = [gap - float(np.median(seen)) for gap, seen in pairs]
+            if off:
+                summary[f"{part}_{whose}"] = {
+                    "materials": len(off),
+                    "mean": round(float(np.mean(off)), 3),
+                    "mean_absolute": round(float(np.mean(np.abs(off))), 3),
+                    "median_absolute": round(float(np.median(np.abs(off))), 3),
+                }
+    return summary
+
+
 def _engines(values: Values) -> dict[str, Any]:
     """Gaps of GPAW less those of Quantum ESPRESSO at the same cell, eV."""
     signed = {key: v["gap_pbe"] - v["overlap"] for key, v in values.items() if key[0] == "espresso"}
@@ -145,6 +173,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="*", choices=RECIPE, default=list(RECIPE))
     parser.add_argument("--quick", action="store_true", help="the gaps of silicon and diamond")
     parser.add_argument("--collect", action="store_true", help="only what is finished already")
+    parser.add_argument("--experiment", type=Path, help="table of measured gaps, zhuo_expt_gap.csv.gz")
     parser.add_argument("--out", type=Path, help="write the result there")
     options = parser.parse_args()
     results, found = Results(options.work, options.store), {}
@@ -158,6 +187,8 @@ def main() -> int:
         if result is not None:
             found[one.part, one.name] = result
     figures = compared(found)
+    if options.experiment is not None:
+        figures["against_experiment"] = measured(figures, options.experiment)
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures))
