@@ -18,6 +18,8 @@ from materia.campaign._climb_test import climb_before
 from materia.campaign._database import CampaignDatabase
 from materia.campaign._dataset import build_dataset
 from materia.campaign._dear import Dear
+from materia.campaign._expected_cost import expected_costs
+from materia.campaign._learning import PoolPredictions
 from materia.campaign._loop import open_driver
 from materia.campaign._settings import parse_settings
 from materia.compute import Ledger
@@ -172,6 +174,29 @@ def test_own_pairs_of_earlier_rounds_alone_recalibrate_the_map(finished: tuple[I
             )
             if "gap_hse06_on_pbe" not in {label.quantity for label in row.pick.labels[:2]}:
                 assert again == record.climbs[row.pick.candidate_id][0]
+
+
+def test_rungs_that_are_hardly_reached_cost_hardly_anything(tmp_path: Path) -> None:
+    """Three candidates: PBE gaps known as 0.9, 2.95 and (0.9 or 2.95) eV, in a window that only the first can meet."""
+    campaign = made(tmp_path, ladder=ladder(share=0.1))
+    campaign.steps(1)
+    with open_driver(None, campaign.folder) as driver:
+        n = len(driver.campaign.pool)
+        whole, by_rung = driver.knowledge.costs, driver.knowledge.rung_costs
+        assert whole == pytest.approx(by_rung.sum(1))
+        mean, std = np.full(n, 0.9), np.full(n, 1e-6)
+        mean[1], mean[2], std[2] = 2.95, 1.9, 1.0
+        beliefs = driver.knowledge.beliefs(_predicted(mean, std), before_round=0)
+        assert beliefs is not None
+        costs = expected_costs(driver.campaign, driver.knowledge, driver.conditions, beliefs, 0)
+        assert costs[0] == pytest.approx(whole[0])
+        assert costs[1] == pytest.approx(by_rung[1, :2].sum() + 0.1 * by_rung[1, 2])
+        assert costs[1] < costs[2] * whole[1] / whole[2] < whole[1]
+        assert expected_costs(driver.campaign, driver.knowledge, driver.conditions, None, 0) is whole
+
+
+def _predicted(mean: np.ndarray, std: np.ndarray) -> PoolPredictions:
+    return PoolPredictions({"gap_pbe": (mean, std)}, None, {}, 0)
 
 
 def test_it_is_told_in_status_and_report(finished: tuple[Instant, CampaignRecord]) -> None:

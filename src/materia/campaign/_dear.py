@@ -37,6 +37,11 @@ class Dear:
         closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
         return self._map(name, before_round).uncertain(self._pool_features, *pbe, closing, blur)
 
+    def in_pool(self, name: str, gap_pbe: NDArray[np.float64], before_round: int) -> DearGaps:
+        """What would be believed of all candidates if their PBE gaps (n,) were computed; arguments as above."""
+        closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
+        return self._map(name, before_round).predict(self._pool_features, gap_pbe, closing, blur)
+
     def expected(self, name: str, crystal: Crystal, gap_pbe: float, before_round: int) -> DearGaps:
         """What is believed of one crystal's dear gap where its PBE gap (eV) is computed; arguments as above."""
         closing, blur = _closing(name, [crystal])

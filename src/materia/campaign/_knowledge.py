@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -62,16 +63,24 @@ class Knowledge:
     @cached_property
     def costs(self) -> NDArray[np.float64]:
         """(n,) predicted CPU seconds of the whole ladder; kept in ``pool/costs.npy``."""
-        path = self.campaign.folder / "pool" / "costs.npy"
+        return self._kept("costs.npy", lambda: self.rung_costs.sum(1))
+
+    @cached_property
+    def rung_costs(self) -> NDArray[np.float64]:
+        """(n, rungs) predicted CPU seconds of each rung; kept in ``pool/rung_costs.npy``."""
+        pool, seconds = self.campaign.pool, seconds_of(self.campaign.rungs)
+        return self._kept("rung_costs.npy", lambda: np.array([seconds(pool.crystal(i)) for i in range(len(pool))]))
+
+    def _kept(self, name: str, make: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+        path = self.campaign.folder / "pool" / name
         if path.is_file():
             kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
             return kept
-        pool, seconds = self.campaign.pool, seconds_of(self.campaign.rungs)
-        costs = np.array([seconds(pool.crystal(i)) for i in range(len(pool))])
-        temporary = path.with_name("costs.tmp.npy")
-        np.save(temporary, costs)
+        found = make()
+        temporary = path.with_name(f".{name}.tmp.npy")
+        np.save(temporary, found)
         temporary.replace(path)
-        return costs
+        return found
 
     @cached_property
     def eligible(self) -> NDArray[np.bool_]:

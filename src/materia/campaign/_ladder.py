@@ -21,18 +21,18 @@ def rung_job(campaign: Campaign, candidate_id: str, rung: int, structure: Crysta
     return make_job(recipe, structure, level, name=f"{candidate_id}/{named}", ranks=campaign.settings.compute.ranks)
 
 
-def seconds_of(rungs: Sequence[tuple[str, Level]]) -> Callable[[Crystal], float]:
-    """What tells of a crystal how many CPU seconds all rungs are expected to take; raises EngineError where an element
+def seconds_of(rungs: Sequence[tuple[str, Level]]) -> Callable[[Crystal], list[float]]:
+    """What tells of a crystal how many CPU seconds each rung is expected to take; raises EngineError where an element
     has no pseudopotential."""
     levels = {level.name: level for _, level in rungs}
     programs = {name: engine(level.engine) for name, level in levels.items()}
 
-    def seconds(crystal: Crystal) -> float:
+    def seconds(crystal: Crystal) -> list[float]:
         features = {
             name: cost_features(crystal, level, programs[name].n_electrons(crystal, level))
             for name, level in levels.items()
         }
-        return sum(estimate_seconds(recipe, features[level.name]) for recipe, level in rungs)
+        return [estimate_seconds(recipe, features[level.name]) for recipe, level in rungs]
 
     return seconds
 

@@ -23,6 +23,7 @@ def still_to_find(
     beliefs: Beliefs | None,
     number: int,
     *,
+    cost: NDArray[np.float64],
     success: NDArray[np.float64] | None,
     verdicts: Mapping[str, Verdict],
     pinned: AbstractSet[str],
@@ -36,6 +37,7 @@ def still_to_find(
     Args:
         beliefs: of the round that is about to begin.
         number: of that round.
+        cost: (n,) CPU seconds that a candidate is expected to cost.
         success: (n,) probability that a candidate's calculations end well.
         verdicts: candidate id -> what was found, of every computed pick.
         pinned: ids of picks that a person wanted.
@@ -49,7 +51,7 @@ def still_to_find(
         conditions,
         beliefs,
         eligible=knowledge.eligible,
-        cost=knowledge.costs,
+        cost=cost,
         success=success,
     )
     search = campaign.settings.search

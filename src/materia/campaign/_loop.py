@@ -11,10 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from materia.campaign._climb import Climber
 from materia.campaign._climb_test import words
 from materia.campaign._database import PickRow
 from materia.campaign._dossier import dossier
+from materia.campaign._expected_cost import expected_costs
 from materia.campaign._folder import Campaign, now, open_campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import dataset_store, rung_job
@@ -98,6 +101,7 @@ class Driver:
         )
         self._predictions: tuple[int, PoolPredictions] | None = None
         self._believed: tuple[int, Beliefs | None] | None = None
+        self._expected: tuple[int, np.ndarray] | None = None
         self._known_left: tuple[int, Remaining | None] | None = None
 
     def step(self) -> Step:
@@ -178,7 +182,7 @@ class Driver:
                 embedding=predictions.embedding,
                 eligible=self.knowledge.eligible,
                 taken={row.pick.candidate_index for row in before} | self.people.vetoed(),
-                cost=self.knowledge.costs,
+                cost=self._costs(number),
                 success=self.successes.before(number),
                 pinned=pinned,
             )
@@ -225,6 +229,14 @@ class Driver:
             self._believed = (number, self.knowledge.beliefs(predictions, before_round=number))
         return self._believed[1]
 
+    def _costs(self, number: int) -> np.ndarray:
+        """(n,) what each candidate is expected to cost, as of the start of a round."""
+        if self._expected is None or self._expected[0] != number:
+            beliefs = self._beliefs(number, self._predict(number))
+            costs = expected_costs(self.campaign, self.knowledge, self.conditions, beliefs, number)
+            self._expected = (number, costs)
+        return self._expected[1]
+
     def _left(self, number: int) -> Remaining | None:
         """What is still to be found before a round."""
         if self._known_left is None or self._known_left[0] != number:
@@ -235,6 +247,7 @@ class Driver:
                 self.conditions,
                 self._beliefs(number, self._predict(number)),
                 number,
+                cost=self._costs(number),
                 success=self.successes.before(number),
                 verdicts={r.pick.candidate_id: self.conditions.evaluate(self._values(r)) for r in computed},
                 pinned=self.people.pinned(),

@@ -152,7 +152,7 @@ def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
     seconds = []
     for crystal in map(pool.crystal, map(int, rows)):
         try:
-            seconds.append(seconds_for(crystal))
+            seconds.append(sum(seconds_for(crystal)))
         except EngineError as error:
             return {"unknown": error.what}
     limit = settings.search.max_cost_s

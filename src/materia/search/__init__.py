@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from materia.search._conditions import Conditions, Verdict
     from materia.search._decider import Decider, Decision
     from materia.search._features import cell_features, composition_features
-    from materia.search._gap_map import DearGaps, GapMap
+    from materia.search._gap_map import DearGaps, GapMap, scenarios
     from materia.search._rank import Entry, Ranked, rank
     from materia.search._remaining import Effort, Remaining, remaining
     from materia.search._sampler import PoolSampler, reserving_ask
@@ -49,6 +49,7 @@ _HOME = {
     "rank": "_rank",
     "remaining": "_remaining",
     "reserving_ask": "_sampler",
+    "scenarios": "_gap_map",
     "spin_orbit_closing": "_spin_orbit",
 }
 
@@ -80,6 +81,7 @@ __all__ = [
     "rank",
     "remaining",
     "reserving_ask",
+    "scenarios",
     "spin_orbit_closing",
 ]
 

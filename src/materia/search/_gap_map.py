@@ -163,15 +163,20 @@ class GapMap:
         closing: np.ndarray | float = 0.0,
         blur: np.ndarray | float = 0.0,
     ) -> tuple[Floats, Floats]:
-        """(n,) mean and standard deviation of the dear gap, for PBE gaps known as N(mean, std²); negative ones are
-        closed. Other arguments as of :meth:`predict`."""
-        from scipy.stats import norm
-
-        nodes = norm.ppf((np.arange(NODES) + 0.5) / NODES)
-        parts = [self.predict(composition, np.maximum(mean + z * std, 0.0), closing, blur).moments() for z in nodes]
+        """(n,) mean and standard deviation of the dear gap, for PBE gaps known as N(mean, std²). Other arguments as of
+        :meth:`predict`."""
+        parts = [self.predict(composition, gap, closing, blur).moments() for gap in scenarios(mean, std)]
         centre = np.mean([m for m, _ in parts], axis=0)
         square = np.mean([m**2 + s**2 for m, s in parts], axis=0)
         return centre, np.sqrt(np.maximum(square - centre**2, 0.0))
+
+
+def scenarios(mean: np.ndarray, std: np.ndarray) -> list[Floats]:
+    """``NODES`` times (n,) equally likely PBE gaps out of N(mean, std²); negative ones are closed."""
+    from scipy.stats import norm
+
+    nodes = norm.ppf((np.arange(NODES) + 0.5) / NODES)
+    return [np.maximum(mean + z * std, 0.0) for z in nodes]
 
 
 def inputs(composition: np.ndarray, gap_pbe: np.ndarray) -> Floats:
