@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 import materia
 from instant_campaign import Instant, instant
@@ -19,14 +20,17 @@ from materia.campaign._database import CampaignDatabase
 from materia.campaign._dataset import build_dataset
 from materia.campaign._dear import Dear
 from materia.campaign._expected_cost import expected_costs
+from materia.campaign._labels import given_by, labels_from
 from materia.campaign._learning import PoolPredictions
 from materia.campaign._loop import open_driver
 from materia.campaign._settings import parse_settings
 from materia.compute import Ledger
+from materia.crystal import Crystal
 from materia.errors import ConfigError
 from materia.record import CampaignRecord, Climb, PickState
 from materia.report import write_report
 from materia.search import GapMap
+from materia.simulation import ROUGH, engine, recipe
 from materia.simulation.engines import gpaw as gpaw_engine
 
 pytestmark = pytest.mark.gpaw
@@ -225,6 +229,22 @@ def test_a_folder_of_an_older_version_has_no_tests(tmp_path: Path, finished: tup
     from materia.record import load_campaign
 
     assert load_campaign(old).climbs == {}
+
+
+def test_a_condition_that_no_rung_can_tell_is_refused(tmp_path: Path) -> None:
+    from instant_campaign import CONTENT
+
+    content = {**CONTENT, "objectives": DEAR["objectives"], "ladder": {"level": "rough", "recipes": ["relax", "gap"]}}
+    with pytest.raises(ConfigError, match=r"gap_hse06_on_pbe is asked for, and no rung of the ladder \(relax, gap\)"):
+        parse_settings(content, where=tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("recipe_name", ["relax", "gap", "static", "spin_orbit"])
+def test_recipes_give_what_is_said_of_them(recipe_name: str, tmp_path: Path) -> None:
+    silicon = Crystal.from_ase(bulk("Si", "diamond", a=5.47))
+    values = recipe(recipe_name)(silicon, ROUGH, engine("gpaw"), tmp_path)
+    labels = {label.quantity for label in labels_from(silicon, [(ROUGH, "key", values)], None)}
+    assert labels == given_by(recipe_name, electrons=True) - {"formation_energy_per_atom", "energy_above_hull"}
 
 
 @pytest.mark.parametrize(

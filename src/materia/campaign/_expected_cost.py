@@ -9,14 +9,8 @@ from materia import quantities as q
 from materia.campaign._dear import DEAR
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
+from materia.campaign._labels import given_by
 from materia.search import Beliefs, Conditions, scenarios
-
-# What is computed once a rung with this recipe has ended; a condition on it is then met or not.
-_COMPUTED_BY = {
-    "relax": (q.FORMATION_ENERGY, q.ENERGY_ABOVE_HULL),
-    "gap": (q.GAP_PBE, q.GAP_DIRECT_PBE),
-    "spin_orbit": (q.GAP_PBE, q.GAP_DIRECT_PBE, q.GAP_SOC),
-}
 
 
 def expected_costs(
@@ -43,8 +37,7 @@ def expected_costs(
             passed = _passes(knowledge, conditions, beliefs, chances, known, rung.climb.least, before_round)
             reached = reached * (passed + (1 - passed) * rung.climb.share)
         total += reached * knowledge.rung_costs[:, k]
-        if rung.level is None or rung.level == campaign.settings.ladder.level:  # a potential's are other quantities
-            known |= set(_COMPUTED_BY.get(rung.recipe, ()))
+        known |= given_by(rung.recipe, electrons=campaign.rungs[k][1].potential is None)
     return total
 
 

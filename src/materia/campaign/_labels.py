@@ -21,11 +21,34 @@ BEYOND = (  # as fields
     q.ELECTRON_MASS_EDGE,
     q.HOLE_MASS_EDGE,
 )
+# What is known of a candidate once a recipe has ended at a level of DFT, and at that of a potential.
+_ENERGIES = frozenset({q.ENERGY, q.FORMATION_ENERGY, q.ENERGY_ABOVE_HULL})
+_BANDS = _ENERGIES | {q.GAP_PBE, q.GAP_DIRECT_PBE}
+_GIVES = {
+    "relax": _ENERGIES | {q.VOLUME},
+    "static": _ENERGIES | {q.VOLUME},
+    "gap": _BANDS,
+    "spin_orbit": _BANDS | {q.GAP_SOC},
+    "hybrid": _BANDS | {q.GAP_HSE06_ON_PBE},
+    "hybrid_spin_orbit": _BANDS | {q.GAP_HSE06_ON_PBE, q.GAP_HSE06_SOC_ON_PBE},
+    "masses": _BANDS | {q.ELECTRON_MASS_EDGE, q.HOLE_MASS_EDGE},
+    "gllbsc": frozenset({q.GAP_GLLBSC_OWN}),
+}
+_POTENTIAL_GIVES = {
+    "relax": frozenset({q.ENERGY_POTENTIAL, q.VOLUME_POTENTIAL}),
+    "static": frozenset({q.ENERGY_POTENTIAL, q.VOLUME_POTENTIAL}),
+    "distorts": frozenset({q.DISTORTION}),
+}
 OF_POTENTIALS = {
     "energy_per_atom": q.ENERGY_POTENTIAL,
     "volume_per_atom": q.VOLUME_POTENTIAL,
     "distortion_energy": q.DISTORTION,
 }
+
+
+def given_by(recipe: str, *, electrons: bool) -> frozenset[str]:
+    """Quantities that a recipe can give, at a level of DFT or (``electrons=False``) at that of a potential."""
+    return (_GIVES if electrons else _POTENTIAL_GIVES).get(recipe, frozenset())
 
 
 def labels_from(

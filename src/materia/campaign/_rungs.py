@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer, model_validator
 
+from materia import quantities as q
+from materia.campaign._labels import given_by
 from materia.simulation import LEVELS, PRESETS, RECIPES, Level, PotentialSettings, level, suits
 
 
@@ -84,6 +86,12 @@ class LadderSettings(BaseModel):
             if why_not := suits(rung.recipe, electrons=name in LEVELS):
                 raise ValueError(f"{rung.recipe} at level {name!r}: {why_not}")
         return rungs
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Quantities that are known of a candidate at the top, by the tables and by the rungs."""
+        of_rungs = (given_by(r.recipe, electrons=(r.level or self.level) in LEVELS) for r in self.recipes)
+        return frozenset({q.SUPPLY_RISK}).union(*of_rungs)
 
     @property
     def rungs(self) -> tuple[tuple[str, Level], ...]:

@@ -39,6 +39,17 @@ class CampaignSettings(BaseModel):
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
 
     @model_validator(mode="after")
+    def _conditions_can_be_known(self) -> Self:
+        for wanted in (*self.objectives, *self.constraints):
+            if wanted.quantity not in self.ladder.gives:
+                rungs = ", ".join(rung.recipe for rung in self.ladder.recipes)
+                raise ValueError(
+                    f"{wanted.quantity} is asked for, and no rung of the ladder ({rungs}) gives it; "
+                    f"known at its top are {', '.join(sorted(self.ladder.gives))}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _stop_rules_apply(self) -> Self:
         if self.search.stop is not None:
             self.search.stop.check(self.objectives, self.constraints)
