@@ -239,6 +239,12 @@ def test_a_condition_that_no_rung_can_tell_is_refused(tmp_path: Path) -> None:
         parse_settings(content, where=tmp_path / "x.yaml")
 
 
+def test_a_plan_for_gaps_that_nobody_has_computed_cannot_tell(tmp_path: Path) -> None:
+    campaign = made(tmp_path, ladder=ladder(share=0.0))
+    found = materia.plan(campaign.file, tmp_path / "plan")
+    assert (found["verdict"], found["hits"], found["picks"]) == ("unknown", 0, 12)
+
+
 @pytest.mark.parametrize("recipe_name", ["relax", "gap", "static", "spin_orbit"])
 def test_recipes_give_what_is_said_of_them(recipe_name: str, tmp_path: Path) -> None:
     silicon = Crystal.from_ase(bulk("Si", "diamond", a=5.47))

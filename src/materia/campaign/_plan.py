@@ -14,6 +14,7 @@ from materia import files
 from materia.campaign._decide import decided_by, one_line
 from materia.campaign._folder import load_dataset, now
 from materia.campaign._gate import FILE, plan_digest
+from materia.campaign._labels import BEYOND
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import MIN_EXAMPLES
 from materia.campaign._replay import replay
@@ -116,9 +117,13 @@ def require_worth(found: dict[str, Any]) -> None:
 
 def _known(settings: CampaignSettings) -> tuple[int, int]:
     """Labelled structures that have every quantity asked about, and how many of them are hits."""
-    if settings.data is None or not load_dataset(settings).computed:
+    dataset = load_dataset(settings)
+    if settings.data is None or not dataset.computed:
         return 0, 0
     conditions = Conditions(settings.objectives, settings.constraints)
+    labelled = {label.quantity for entry in dataset.computed for label in entry.labels}
+    if set(conditions.quantities) & set(BEYOND) - labelled:  # nobody has computed one yet: that is no mistake
+        return 0, 0
     pool = KnownPool.load(DataSettings(dataset=settings.data), conditions)
     return len(pool), int(pool.hits(conditions).sum())
 
