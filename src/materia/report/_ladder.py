@@ -74,6 +74,7 @@ def ladder_section(record: CampaignRecord) -> list[dict[str, str]]:
                 "tested": words.count(row["tested"]),
                 "passed": words.count(row["passed"]),
                 "stopped": words.count(row["stopped"]),
+                "spared": words.count(row["spared"]),
                 "expected": words.number(row["missed_expected"], decimals=2),
                 "saved": "–" if row["saved_cpu_s"] is None else words.duration(row["saved_cpu_s"]),
                 "verdict": verdict,
