@@ -21,6 +21,7 @@ from materia.resources import resource
 from materia.search._gauss import Floats
 
 CLOSED = 0.01  # eV: a PBE gap up to here counts as closed
+BLOCK = 20_000  # rows at a time, so that a pool of a million needs no gigabytes
 NODES = 9  # equally likely values of an uncertain PBE gap
 # Errors that were made on so many pairs of one's own weigh as much as those on the published ones.
 PRIOR_PAIRS = 10.0
@@ -187,12 +188,16 @@ def inputs(composition: np.ndarray, gap_pbe: np.ndarray) -> Floats:
 
 def forward(arrays: dict[str, Floats], x: Floats) -> Floats:
     """(members, n) outputs of the networks for normalised inputs (n, 92)."""
-    out = np.broadcast_to(x, (len(arrays["w0"]), *x.shape))
-    for k in range(sum(name.startswith("w") for name in arrays)):
-        out = out @ arrays[f"w{k}"] + arrays[f"b{k}"][:, None, :]
-        if f"w{k + 1}" in arrays:
-            out = np.maximum(out, 0.0)
-    return np.asarray(out[..., 0])
+    layers = sum(name.startswith("w") for name in arrays)
+    found = np.empty((len(arrays["w0"]), len(x)))
+    for first in range(0, len(x), BLOCK):
+        out: Floats = x[None, first : first + BLOCK]
+        for k in range(layers):
+            out = out @ arrays[f"w{k}"] + arrays[f"b{k}"][:, None, :]
+            if k + 1 < layers:
+                out = np.maximum(out, 0.0)
+        found[:, first : first + BLOCK] = out[..., 0]
+    return found
 
 
 def _share(quantiles: Floats, x: Floats | float) -> Floats:
