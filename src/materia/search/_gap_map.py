@@ -63,11 +63,20 @@ class DearGaps:
         z_mean, z_square = self.errors.mean(), (self.errors**2).mean()
         mean = self.centre + self.scale * z_mean
         square = self.centre**2 + 2 * self.centre * self.scale * z_mean + self.scale**2 * z_square
-        left = np.maximum(self.opened[None, :] - self.closing[:, None], 0.0)
+        left, left_square = self._left_open()
         is_open = self.chance_open >= 1.0
-        mean = np.where(is_open, mean, self.chance_open * left.mean(1))
-        square = np.where(is_open, square, self.chance_open * (left**2).mean(1))
+        mean = np.where(is_open, mean, self.chance_open * left)
+        square = np.where(is_open, square, self.chance_open * left_square)
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+    def _left_open(self) -> tuple[Floats, Floats]:
+        """(n,) means of max(opened - closing, 0) and of its square, by sums over those quantiles that are left."""
+        left = np.searchsorted(self.opened, self.closing, side="right")
+        count = len(self.opened) - left
+        sums = [np.append(np.cumsum(self.opened[::-1] ** power)[::-1], 0.0)[left] for power in (1, 2)]
+        mean = (sums[0] - count * self.closing) / len(self.opened)
+        square = (sums[1] - 2 * self.closing * sums[0] + count * self.closing**2) / len(self.opened)
+        return mean, square
 
 
 @dataclass(frozen=True)
