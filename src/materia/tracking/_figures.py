@@ -11,7 +11,7 @@ import numpy as np
 from materia.quantities import REGISTRY
 from materia.record import CampaignRecord, PickState
 
-_BLUE, _AMBER, _GREY = "#2f6f8f", "#d08a1d", "#9aa3ab"
+_BLUE, _AMBER, _GREY, _PALE = "#2f6f8f", "#d08a1d", "#9aa3ab", "#a9cbd9"
 
 
 def parity_figure(quantity: str, parity: Mapping[str, Any]) -> bytes:
@@ -34,15 +34,19 @@ def parity_figure(quantity: str, parity: Mapping[str, Any]) -> bytes:
 
 
 def progress_figure(record: CampaignRecord) -> bytes:
-    """Computed, failed and hits over the rounds."""
+    """Computed, stopped, failed and hits over the rounds."""
     figure, axes = _subplots(1, (5.6, 3.4))
     numbers = [r.number for r in record.rounds]
     hit_ids = {row["candidate_id"] for row in record.ranking if row.get("hit")}
-    computed = [sum(p.state is PickState.COMPUTED for p in r.picks) for r in record.rounds]
-    failed = [sum(p.state is PickState.FAILED for p in r.picks) for r in record.rounds]
+    computed, stopped, failed = (
+        np.array([sum(p.state is state for p in r.picks) for r in record.rounds])
+        for state in (PickState.COMPUTED, PickState.STOPPED, PickState.FAILED)
+    )
     hits = np.cumsum([sum(p.candidate_id in hit_ids for p in r.picks) for r in record.rounds])
     axes[0].bar(numbers, computed, color=_BLUE, width=0.6, label="computed")
-    axes[0].bar(numbers, failed, bottom=computed, color=_GREY, width=0.6, label="failed")
+    if stopped.any():
+        axes[0].bar(numbers, stopped, bottom=computed, color=_PALE, width=0.6, label="stopped on the ladder")
+    axes[0].bar(numbers, failed, bottom=computed + stopped, color=_GREY, width=0.6, label="failed")
     axes[0].plot(numbers, hits, "o-", color=_AMBER, label="hits so far")
     axes[0].set(xlabel="round", ylabel="candidates", xticks=numbers)
     axes[0].legend(frameon=False)
