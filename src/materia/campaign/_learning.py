@@ -17,7 +17,8 @@ from materia.campaign._folder import Campaign
 from materia.record import PickState
 from materia.simulation import level_hash
 
-LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)
+LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)  # whoever asks for one of these is helped by labels of the other
+ON_DEMAND = (q.GAP_DIRECT_PBE, q.VOLUME, q.GAP_SOC, q.GAP_GLLBSC_OWN)  # learned where the conditions name them
 MIN_EXAMPLES = 12
 
 
@@ -65,7 +66,7 @@ def learned_quantities(campaign: Campaign) -> tuple[str, ...]:
         wanted.add(q.FORMATION_ENERGY)
     if wanted & set(DEAR):
         wanted.add(q.GAP_PBE)  # what is expected of them follows from it
-    return tuple(name for name in LEARNED if name in wanted)
+    return tuple(name for name in (*LEARNED, *ON_DEMAND) if name in wanted)
 
 
 def predict_pool(campaign: Campaign, round_number: int, *, progress: bool = False) -> PoolPredictions:
@@ -119,6 +120,14 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
             where=str(campaign.settings.data),
             remedy="start from a dataset (data: shipped), or set surrogate: null with search.acquisition: random",
         )
+    for name in learned_quantities(campaign):
+        if (n := sum(name in example.targets for example in examples)) < MIN_EXAMPLES:
+            raise DatasetError(
+                f"{n} labels of {name} are too few to train a surrogate on (at least {MIN_EXAMPLES})",
+                where=str(campaign.settings.data),
+                remedy="begin with a campaign that picks at random (surrogate: null, search.acquisition: random) and "
+                "make a dataset of it",
+            )
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -154,18 +163,19 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
     from materia.surrogate import Example
 
     known: dict[str, Any] = {}
+    names = dict.fromkeys((*LEARNED, *learned_quantities(campaign)))
+
+    def learnable(values: dict[str, float]) -> dict[str, float]:
+        return {name: values[name] for name in names if name in values}
+
     # Labels that were imported are of many levels, which are not pooled: those of the campaign's own are used.
     imported, own = "levels" in campaign.dataset.card, level_hash(campaign.settings.ladder.own)
     for entry in campaign.dataset.computed:
         values = {x.quantity: x.value for x in entry.labels if not imported or x.level_hash == own}
-        known[f"dataset/{entry.id}"] = Example(entry.initial, _learnable(values), entry.formula)
+        known[f"dataset/{entry.id}"] = Example(entry.initial, learnable(values), entry.formula)
     for row in campaign.database.picks():
         if row.pick.state in (PickState.COMPUTED, PickState.STOPPED):
             crystal = campaign.pool.crystal(row.pick.candidate_index)
             values = {label.quantity: label.value for label in row.pick.labels}
-            known[f"pick/{row.pick.candidate_id}"] = Example(crystal, _learnable(values), crystal.formula)
+            known[f"pick/{row.pick.candidate_id}"] = Example(crystal, learnable(values), crystal.formula)
     return {key: known[key] for key in sorted(known) if known[key].targets}
-
-
-def _learnable(values: dict[str, float]) -> dict[str, float]:
-    return {name: values[name] for name in LEARNED if name in values}

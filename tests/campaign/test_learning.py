@@ -1,0 +1,45 @@
+"""What a campaign's surrogate learns: what the conditions name, as far as there are labels of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from instant_campaign import instant
+from materia.campaign._learning import _examples, learned_quantities, predict_pool
+from materia.campaign._loop import open_driver
+from materia.errors import DatasetError
+
+pytestmark = pytest.mark.gpaw
+
+
+def opened(folder: Path, quantity: str, recipes: list[str]) -> tuple[Path, Path]:
+    changes: dict[str, Any] = {
+        "objectives": [{"quantity": quantity, "goal": "maximize"}],
+        "ladder": {"level": "rough", "recipes": recipes},
+    }
+    campaign = instant(folder, **changes)
+    return campaign.file, campaign.folder
+
+
+def test_a_direct_gap_is_learned_where_it_is_asked_for(tmp_path: Path) -> None:
+    with open_driver(*opened(tmp_path / "direct", "gap_direct_pbe", ["relax", "gap"])) as driver:
+        assert learned_quantities(driver.campaign) == ("gap_direct_pbe",)
+        known = [example.targets for example in _examples(driver.campaign).values()]
+    assert sum("gap_direct_pbe" in targets for targets in known) == len(known) > 100
+    with open_driver(*opened(tmp_path / "other", "gap_pbe", ["relax", "gap"])) as driver:
+        assert {name for e in _examples(driver.campaign).values() for name in e.targets} == {
+            "formation_energy_per_atom",
+            "gap_pbe",
+        }
+
+
+def test_too_few_labels_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with open_driver(*opened(tmp_path, "gap_pbe_soc", ["relax", "spin_orbit"])) as driver:
+        shutil.rmtree(driver.campaign.folder / "models")
+        with pytest.raises(DatasetError, match="0 labels of gap_pbe_soc are too few") as caught:
+            predict_pool(driver.campaign, 0)
+        assert "acquisition: random" in caught.value.remedy
