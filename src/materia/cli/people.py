@@ -91,6 +91,10 @@ def _print_trace(found: dict[str, Any]) -> None:
         words = pick["reason"] if pick["state"] == "vetoed" else f"{pick['state']} {pick['reason']}".rstrip()
         hit = ", a hit" if found["hit"] else ""
         out.print(f"round {pick['round']}, pick {pick['slot']}: {words}{hit}", markup=False)
+    for step in found["distortions"]:
+        whose = "what follows is that of the child" if step["followed"] else "the parent was computed all the same"
+        fell = f"{step['parent_prototype']} into {step['child_prototype']}, {1000 * step['energy']:.1f} meV/atom lower"
+        out.print(f"distorted, by a potential: {fell}; {whose}", markup=False)
     for decided in found["overrides"]:
         note = f" ({decided['note']})" if decided["note"] else ""
         words = (

@@ -165,6 +165,7 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "reason": _reason(r),
                 "changed": r["candidate_id"] in changed,
                 "distorts": r["candidate_id"] in distorting,
+                "fell": facts.fell(r),
             }
         )
     return rows
@@ -232,6 +233,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "reason": _reason(row),
                 "changed": row["candidate_id"] in changed,
                 "distorts": row["candidate_id"] in distorting,
+                "fell": facts.fell(row),
                 "structure": row["structure"],
             }
         )
