@@ -220,6 +220,9 @@ def test_formation_energy_and_hull_are_the_childs_whatever_the_size_of_its_cell(
             example = learned[f"pick/{row.pick.candidate_id}"]
             assert structure_hash(example.crystal) == structure_hash(parent), "the child's labels, of what was picked"
             assert example.targets == {"formation_energy_per_atom": pytest.approx(formation), "gap_pbe": 1.5}
+    from materia.tracking._runs import _csv
+
+    assert all(",parent,child" in line for line in _csv(record.ranking).splitlines() if "cesium" in line)
     assert "which the potential had not relaxed to the end" in (tmp_path / "run/report/index.html").read_text()
 
 
