@@ -9,11 +9,11 @@ from materia.campaign._database import PickRow
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import climbed_labels, follows, rung_job, seconds_of, structure_after
-from materia.campaign._people import People
+from materia.campaign._people import VETOED_BY, People
 from materia.campaign._requests import Requests
 from materia.compute import Ledger
 from materia.crystal import Crystal
-from materia.record import Climb, Label, Outcome, Pick, PickState
+from materia.record import Climb, Label, Outcome, OutcomeKind, Pick, PickState
 from materia.search import Conditions, Decider
 
 
@@ -50,6 +50,10 @@ class Climber:
         if row.pick.state is not PickState.PENDING or outcome is None:
             return False
         pick, labels = row.pick, self._labels(row.pick)  # a result is kept, wherever the candidate ends
+        if outcome.kind is OutcomeKind.CANCELLED and outcome.message.startswith(VETOED_BY):
+            # killed between job and pick, and the veto withdrawn before the next start
+            self._end(pick, PickState.VETOED, row.structure, (), outcome.message)
+            return True
         if not outcome.ok:
             self._end(pick, PickState.FAILED, row.structure, labels, _reason(outcome))
             return True

@@ -27,7 +27,7 @@ def trace(folder: str | Path, candidate: str) -> dict[str, Any]:
     """
     folder = Path(folder)
     record = load_campaign(folder)
-    pick = next((p for r in record.rounds for p in r.picks if p.candidate_id == candidate), None)
+    pick = record.last_pick(candidate)
     overrides = [to_json(o) for o in record.overrides if o.candidate_id == candidate]
     if pick is None and not overrides:
         Pool.rows_in(folder / "pool", [candidate])

@@ -17,7 +17,12 @@ Folder = Annotated[Path, typer.Argument(help="Campaign folder, such as runs/quic
 Candidates = Annotated[list[str], typer.Argument(help="Ids of candidates, as in the report.")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it is kept with the decision.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides; default: the login name.")]
-Undo = Annotated[bool, typer.Option("--undo", help="Withdraw it, as long as it has had no effect.")]
+Undo = Annotated[
+    bool,
+    typer.Option(
+        "--undo", help="Withdraw it: a pin or an approval as long as it has had no effect, a veto at any time."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

@@ -247,7 +247,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
     for r in record.rounds:
         picks = []
         for p in r.picks:
-            row = rows.get(p.candidate_id)
+            row = None if p.state is PickState.VETOED else rows.get(p.candidate_id)
             changes = []
             for q in axes:
                 belief = p.predictions.get(q, {})
@@ -271,8 +271,8 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                     "changes": changes,
                     "score": [(words.score_part(k), words.number(v)) for k, v in p.score.items()],
                     "reason": p.reason if p.state in (PickState.VETOED, PickState.STOPPED) else words.reason(p.reason),
-                    "pinned": bool((record.dossiers.get(p.candidate_id) or {}).get("pin")),
-                    "why": why(record.dossiers.get(p.candidate_id)),
+                    "pinned": bool((record.dossier(p) or {}).get("pin")),
+                    "why": why(record.dossier(p)),
                 }
             )
         found.append(

@@ -40,7 +40,9 @@ def progress_figure(record: CampaignRecord) -> bytes:
     hit_ids = {row["candidate_id"] for row in record.ranking if row.get("hit")}
     computed = [sum(p.state is PickState.COMPUTED for p in r.picks) for r in record.rounds]
     failed = [sum(p.state is PickState.FAILED for p in r.picks) for r in record.rounds]
-    hits = np.cumsum([sum(p.candidate_id in hit_ids for p in r.picks) for r in record.rounds])
+    hits = np.cumsum(
+        [sum(p.candidate_id in hit_ids and p.state is not PickState.VETOED for p in r.picks) for r in record.rounds]
+    )
     axes[0].bar(numbers, computed, color=_BLUE, width=0.6, label="computed")
     axes[0].bar(numbers, failed, bottom=computed, color=_GREY, width=0.6, label="failed")
     axes[0].plot(numbers, hits, "o-", color=_AMBER, label="hits so far")

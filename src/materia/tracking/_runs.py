@@ -185,7 +185,7 @@ def _pick_errors(round_: Round) -> dict[str, list[float]]:
 
 
 def _hits(record: CampaignRecord, round_: Round) -> int:
-    picked = {p.candidate_id for p in round_.picks}
+    picked = {p.candidate_id for p in round_.picks if p.state is not PickState.VETOED}
     return sum(bool(r.get("hit")) and r["candidate_id"] in picked for r in record.ranking)
 
 
