@@ -244,11 +244,18 @@ def test_an_element_without_a_gllbsc_set_is_told_before_anything_is_written(tmp_
 
 def test_labels_beyond_pbe_carry_their_own_fidelity() -> None:
     silicon = Crystal.from_species([[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]], ["Si", "Si"], [[0] * 3, [0.25] * 3])
-    values = {"gap_pbe": 0.6, "gap_hse06_on_pbe": 1.2, "gap_pbe_soc": 0.58, "electron_mass_edge": 0.26}
+    values = {
+        "gap_pbe": 0.6,
+        "gap_hse06_on_pbe": 1.2,
+        "gap_hse06_soc_on_pbe": 1.18,
+        "gap_pbe_soc": 0.58,
+        "electron_mass_edge": 0.26,
+    }
     labels = {label.quantity: label for label in labels_from(silicon, [(ROUGH, "key", values)], None)}
     assert {name: label.fidelity for name, label in labels.items()} == {
         "gap_pbe": "PBE",
         "gap_hse06_on_pbe": "HSE06@PBE",
+        "gap_hse06_soc_on_pbe": "HSE06@PBE+SOC",
         "gap_pbe_soc": "PBE+SOC",
         "electron_mass_edge": "PBE+SOC",
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
+import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from materia.compute.launcher import process_identity
 from materia.errors import CampaignError, MateriaError, PoolExhaustedError, SpaceError
 from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState
 from materia.report import overrides_summary
+from tiny_campaign import essence
 
 pytestmark = pytest.mark.gpaw
 PINNED, VETOED = "InSb-rocksalt", "ZnSe-zincblende"  # the strategy would never take the one, and takes the other first
@@ -37,6 +41,11 @@ def names(record: CampaignRecord) -> list[str]:
 
 def became(record: CampaignRecord, kind: OverrideKind) -> dict[str, OverrideState]:
     return {o.candidate_id: o.state for o in record.overrides if o.kind is kind}
+
+
+def study_of(campaign: Instant) -> list[optuna.trial.FrozenTrial]:
+    file = optuna.storages.journal.JournalFileBackend(str(campaign.folder / "optuna.journal"))
+    return optuna.load_study(study_name="instant", storage=optuna.storages.JournalStorage(file)).trials
 
 
 def started(campaign: Instant) -> Instant:
@@ -59,10 +68,7 @@ def test_a_pinned_candidate_is_picked_next_and_the_study_knows(tmp_path: Path) -
     assert dossier["chosen_by"] == "pin"
     assert dossier["pin"]["who"] == "Ada"
     assert dossier["rank"] > 1, "the strategy's own opinion of it is kept"
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(campaign.folder / "optuna.journal"))
-    )
-    trials = optuna.load_study(study_name="instant", storage=storage).trials
+    trials = study_of(campaign)
     pinned = [t for t in trials if t.user_attrs["pinned"]]
     assert [t.user_attrs["candidate_id"] for t in pinned] == [PINNED, "InAs-rocksalt"]
     assert all(t.state is optuna.trial.TrialState.COMPLETE for t in pinned)
@@ -133,6 +139,162 @@ def test_a_running_calculation_is_cancelled(tmp_path: Path) -> None:
     assert [p.state.value for p in picks(record, 0)] == ["vetoed", "computed", "computed", "computed"]
 
 
+def taken_back(campaign: Instant) -> str:
+    """The first pick, cancelled before anything was computed, and the veto withdrawn."""
+    campaign.steps(4)
+    target = picks(campaign.record, 0)[0].candidate_id
+    materia.veto(campaign.folder, target, why="toxic", who="Ada")
+    campaign.steps(1)
+    assert picks(campaign.record, 0)[0].state is PickState.VETOED
+    materia.veto(campaign.folder, target, why="we have a glove box", who="Ada", undo=True)
+    return target
+
+
+def test_a_withdrawn_veto_frees_its_candidate_for_later_rounds(tmp_path: Path) -> None:
+    campaign = instant(tmp_path, search={"rounds": 5})
+    target = taken_back(campaign)
+    record = campaign.finish()
+    places = [(p.round, p.state) for r in record.rounds for p in r.picks if p.candidate_id == target]
+    assert [state for _, state in places] == [PickState.VETOED, PickState.COMPUTED], "a good one is picked again"
+    again_in = places[1][0]
+    assert again_in > places[0][0] == 0
+    vetoed, again = picks(record, 0)[0], record.last_pick(target)
+    assert vetoed.reason == "vetoed by Ada: toxic"
+    assert again is not None
+    assert {label.quantity: label.value for label in again.labels}["gap_pbe"] == campaign.gaps[target]
+    assert (record.dossier(vetoed)["round"], record.dossier(again)["round"]) == (0, again_in), "both are kept"
+    trials = study_of(campaign)
+    mine = [t for t in trials if t.user_attrs.get("candidate_id") == target]
+    assert [t.state.name for t in mine] == ["FAIL", "COMPLETE"]
+    assert mine[0].user_attrs["failure"] == "vetoed by Ada: toxic"
+    assert [t.number for t in mine] == [vetoed.trial_number, again.trial_number]
+    assert [row["candidate_id"] for row in record.ranking].count(target) == 1
+    assert materia.trace(campaign.folder, target)["pick"]["round"] == again_in
+    jobs = [j for j in record.jobs if j.name.startswith(f"{target}/")]
+    assert {j.outcome.kind.value for j in jobs if j.outcome} == {"completed"}
+    assert len(set(names(record))) == len(names(record)) - 1, "every other is picked once"
+
+
+def test_a_job_that_was_cancelled_gets_another_attempt(tmp_path: Path) -> None:
+    """With real processes, which the second veto ends again."""
+    first = names(instant(tmp_path / "plain").finish())[0]
+    campaign = instant(tmp_path / "real", missing=(first,))
+    with open_driver(campaign.file, campaign.folder) as driver:
+        for _ in range(5):
+            driver.step()
+        materia.veto(campaign.folder, first, why="the furnace is broken", who="Ada")
+        driver.step()
+        (job,) = [j for j in campaign.record.jobs if j.name.startswith(f"{first}/")]
+        assert [run.kind.value for run in job.runs if run.kind] == ["cancelled"]
+        materia.veto(campaign.folder, first, why="it is repaired", undo=True)
+        materia.pin(campaign.folder, first, why="it is repaired")
+        claim = campaign.folder / "jobs" / job.key / "2" / "claim.json"
+        deadline = time.monotonic() + 60
+        while not claim.exists() and time.monotonic() < deadline:
+            driver.step()
+        (job,) = [j for j in campaign.record.jobs if j.name.startswith(f"{first}/")]
+        assert (job.state, job.attempts, job.outcome) in {("submitted", 2, None), ("running", 2, None)}
+        last = campaign.record.last_pick(first)
+        assert last is not None
+        assert (last.round, last.state) == (1, PickState.PENDING)
+        materia.veto(campaign.folder, first, why="broken again", who="Ada")
+        driver.step()
+    record = campaign.finish()
+    mine = [p.reason for r in record.rounds for p in r.picks if p.candidate_id == first]
+    assert mine == ["vetoed by Ada: the furnace is broken", "vetoed by Ada: broken again"]
+    (job,) = [j for j in record.jobs if j.name.startswith(f"{first}/")]
+    assert [run.kind.value for run in job.runs if run.kind] == ["cancelled", "cancelled"], "both are kept"
+
+
+def test_a_driver_killed_amid_a_veto_that_is_withdrawn_meanwhile(tmp_path: Path) -> None:
+    """The job was cancelled, the pick not marked yet: it is no failure of the material."""
+    campaign = instant(tmp_path)
+    campaign.steps(4)
+    target = picks(campaign.record, 0)[0].candidate_id
+    materia.veto(campaign.folder, target, why="toxic", who="Ada")
+    materia.veto(campaign.folder, target, why="no", undo=True)
+    with open_driver(campaign.file, campaign.folder) as driver:
+        (row,) = [row for row in driver.campaign.database.picks(0) if row.pick.candidate_id == target]
+        driver.manager.cancel([row.job_key], "vetoed by Ada: toxic")
+    campaign.steps(1)
+    materia.pin(campaign.folder, target, why="we can grow it")
+    record = campaign.finish()
+    mine = [p for r in record.rounds for p in r.picks if p.candidate_id == target]
+    assert [(p.round, p.state.value) for p in mine] == [(0, "vetoed"), (1, "computed")]
+    assert mine[0].reason == "vetoed by Ada: toxic"
+
+
+def test_after_the_last_round_it_can_be_pinned_and_vetoed_again(tmp_path: Path) -> None:
+    campaign = instant(tmp_path, search={"rounds": 1, "batch": 2})
+    campaign.steps(3)
+    target = picks(campaign.record, 0)[0].candidate_id
+    materia.veto(campaign.folder, target, why="toxic", who="Ada")
+    campaign.steps(1)
+    with pytest.raises(CampaignError, match="is vetoed by Ada"):
+        materia.pin(campaign.folder, target, why="x")
+    materia.veto(campaign.folder, target, why="no", undo=True)
+    materia.pin(campaign.folder, target, why="after all")  # taken in at once with the withdrawal
+    campaign.until("round 1, pick 0")
+    assert [p.candidate_id for p in picks(campaign.record, 1)] == [target], "not in the round that took it back"
+    materia.veto(campaign.folder, target, why="toxic indeed", who="Grace")
+    campaign.steps(1)
+    materia.veto(campaign.folder, target, why="no", undo=True)
+    materia.pin(campaign.folder, target, why="we shall see")
+    record = campaign.finish()
+    mine = [p for r in record.rounds for p in r.picks if p.candidate_id == target]
+    assert [(p.round, p.state.value, p.reason) for p in mine] == [
+        (0, "vetoed", "vetoed by Ada: toxic"),
+        (1, "vetoed", "vetoed by Grace: toxic indeed"),
+        (2, "computed", ""),
+    ]
+    assert [record.dossier(p)["round"] for p in mine] == [0, 1, 2]
+
+
+def test_a_lost_journal_is_rebuilt_with_both_picks(tmp_path: Path) -> None:
+    campaign = instant(tmp_path)
+    target = taken_back(campaign)
+    materia.pin(campaign.folder, target, why="we can grow it")
+    campaign.until("round 1, pick 2")
+    before = names(campaign.record)
+    for path in campaign.folder.glob("optuna.journal*"):
+        path.unlink()
+    record = campaign.finish()
+    assert names(record) == before
+    mine = [t.state.name for t in study_of(campaign) if t.user_attrs.get("candidate_id") == target]
+    assert mine == ["FAIL", "COMPLETE"]
+
+
+OLDER_PICKS = """CREATE TABLE picks (
+    round INTEGER NOT NULL REFERENCES rounds(number), slot INTEGER NOT NULL,
+    candidate_id TEXT NOT NULL UNIQUE, candidate_index INTEGER NOT NULL UNIQUE, trial_number INTEGER NOT NULL,
+    predictions TEXT NOT NULL, score TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    rung INTEGER NOT NULL DEFAULT 0, job_key TEXT NOT NULL, structure TEXT NOT NULL, labels TEXT NOT NULL DEFAULT '[]',
+    PRIMARY KEY (round, slot))"""
+
+
+def test_a_folder_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """Its columns were unique, so that a candidate could not be picked again."""
+    campaign = instant(tmp_path / "new")
+    target = taken_back(campaign)
+    materia.pin(campaign.folder, target, why="we can grow it")
+    older = tmp_path / "older"
+    shutil.copytree(campaign.folder, older)
+    with contextlib.closing(sqlite3.connect(older / "campaign.sqlite")) as database:
+        rows = database.execute("SELECT * FROM picks").fetchall()
+        database.execute("DROP TABLE picks")
+        database.execute(OLDER_PICKS)
+        database.executemany(f"INSERT INTO picks VALUES ({', '.join('?' * 13)})", rows)
+        database.commit()
+    assert names(materia.load_campaign(older)) == names(campaign.record), "read as it is"
+    record = Instant(campaign.file, older, campaign.gaps).finish()
+    assert essence(record) == essence(campaign.finish())
+    assert names(record).count(target) == 2
+    with contextlib.closing(sqlite3.connect(older / "campaign.sqlite")) as database:
+        made = "UPDATE picks SET candidate_index = (SELECT candidate_index FROM picks WHERE slot = 1) WHERE slot = 2"
+        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+            database.execute(made)
+
+
 def test_a_veto_that_comes_too_late_says_so(tmp_path: Path) -> None:
     campaign = instant(tmp_path, ladder={"recipes": ["relax"]}, objectives=ENERGY, surrogate=None, search=AT_RANDOM)
     campaign.steps(4)
@@ -167,6 +329,25 @@ def test_nothing_is_submitted_without_the_approval_that_is_asked_for(tmp_path: P
     materia.approve(campaign.folder, fourth, why="group meeting")
     record = campaign.finish()
     assert [p.state.value for p in picks(record, 0)] == ["computed", "vetoed", "computed", "computed"]
+
+
+def test_an_approval_was_of_the_pick_that_a_veto_took_back(tmp_path: Path) -> None:
+    campaign = instant(tmp_path, search={"rounds": 2, "batch": 1, "approval": "required"})
+    campaign.until("1 waiting for approval")
+    (target,) = names(campaign.record)
+    materia.approve(campaign.folder, target, why="group meeting")
+    materia.veto(campaign.folder, target, why="toxic", who="Ada")
+    campaign.until("1 waiting for approval")
+    assert became(campaign.record, OverrideKind.APPROVE) == {target: OverrideState.VOID}
+    materia.veto(campaign.folder, target, why="no", undo=True)
+    materia.pin(campaign.folder, target, why="we can grow it")
+    materia.approve(campaign.folder, names(campaign.record)[1], why="group meeting")
+    campaign.until("round 1, pick 0")
+    campaign.until("1 waiting for approval")
+    assert [p.state for p in picks(campaign.record, 1)] == [PickState.PROPOSED]
+    assert names(campaign.record)[-1] == target
+    materia.approve(campaign.folder, target, why="group meeting")
+    assert campaign.finish().last_pick(target).state is PickState.COMPUTED
 
 
 def test_approval_in_a_campaign_that_needs_none_is_an_error(tmp_path: Path) -> None:

@@ -69,6 +69,30 @@ def test_a_driver_killed_anywhere_honours_the_same(tmp_path: Path) -> None:
     assert UNSEEN not in {p.candidate_id for r in record.rounds for p in r.picks}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_killed_anywhere_takes_up_again_what_was_freed(tmp_path: Path) -> None:
+    campaign = instant(tmp_path / "campaign")
+    campaign.steps(4)
+    first, second = (pick.candidate_id for pick in campaign.record.rounds[0].picks[:2])
+    materia.veto(campaign.folder, [first, second], why="toxic", who="Ada")
+    campaign.steps(1)
+    materia.veto(campaign.folder, first, why="not so toxic", who="Ada", undo=True)
+    materia.pin(campaign.folder, first, why="we can grow it", who="Ada")
+    copy = tmp_path / "undisturbed"
+    shutil.copytree(campaign.folder, copy)
+    undisturbed = Instant(campaign.file, copy, campaign.gaps).finish()
+    kills = killed(4, "finish", campaign.folder)
+    record = campaign.record
+    assert kills > 30
+    assert essence(record) == essence(undisturbed)
+    assert fate(record) == fate(undisturbed)
+    assert reasons(record) == reasons(undisturbed)
+    places = [(p.round, p.slot, p.state) for r in record.rounds for p in r.picks if p.candidate_id == first]
+    assert places == [(0, 0, PickState.VETOED), (1, 0, PickState.COMPUTED)]
+    assert record.last_pick(second).state is PickState.VETOED
+
+
 def test_a_command_killed_anywhere_leaves_a_whole_decision_or_none(tmp_path: Path) -> None:
     campaign = instant(tmp_path)
     campaign.steps(1)

@@ -28,6 +28,7 @@ EXPECTED = {
     (RUNNING, NEW),
     (RUNNING, DONE),
     (RUNNING, FAILED),
+    (FAILED, NEW),  # only what a person had cancelled
 }
 
 
@@ -42,9 +43,21 @@ def test_transition(old: JobState, new: JobState) -> None:
 
 def test_states_are_new_active_or_final() -> None:
     assert {NEW, *ACTIVE, *FINAL} == set(JobState)
-    assert all(not LEGAL[state] for state in FINAL)
+    assert [LEGAL[state] for state in FINAL] == [frozenset(), {NEW}]
     assert {final_state(Outcome("k", kind)) for kind in OutcomeKind if kind != "completed"} == {FAILED}
     assert final_state(Outcome("k", OutcomeKind.COMPLETED)) is DONE
+
+
+@pytest.mark.parametrize("kind", list(OutcomeKind))
+def test_only_what_was_cancelled_is_wanted_again(tmp_path: Path, kind: OutcomeKind) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.add(make_job(tmp_path, "a"))
+    assert not ledger.reopen("a"), "it has not ended"
+    ledger.finish(Outcome("a", kind, retryable=True))
+    again = kind is OutcomeKind.CANCELLED
+    assert ledger.reopen("a") == again
+    assert (ledger.outcome("a") is None) == again
+    assert (ledger.job("a").state is NEW) == again
 
 
 def test_the_ledger_refuses_an_illegal_transition_and_changes_nothing(tmp_path: Path) -> None:

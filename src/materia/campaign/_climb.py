@@ -8,12 +8,12 @@ from materia.campaign._climb_test import climb_before, words
 from materia.campaign._database import PickRow
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
-from materia.campaign._ladder import climbed_labels, rung_job, structure_after
-from materia.campaign._people import People
+from materia.campaign._ladder import climbed_labels, follows, rung_job, seconds_of, structure_after
+from materia.campaign._people import VETOED_BY, People
 from materia.campaign._requests import Requests
 from materia.compute import Ledger
 from materia.crystal import Crystal
-from materia.record import Climb, Label, Outcome, Pick, PickState
+from materia.record import Climb, Label, Outcome, OutcomeKind, Pick, PickState
 from materia.search import Conditions, Decider
 
 
@@ -50,14 +50,22 @@ class Climber:
         if row.pick.state is not PickState.PENDING or outcome is None:
             return False
         pick, labels = row.pick, self._labels(row.pick)  # a result is kept, wherever the candidate ends
+        if outcome.kind is OutcomeKind.CANCELLED and outcome.message.startswith(VETOED_BY):
+            # killed between job and pick, and the veto withdrawn before the next start
+            self._end(pick, PickState.VETOED, row.structure, (), outcome.message)
+            return True
         if not outcome.ok:
             self._end(pick, PickState.FAILED, row.structure, labels, _reason(outcome))
             return True
-        structure, rung = structure_after(row.structure, outcome), row.rung + 1
+        done = self.campaign.settings.ladder.recipes[row.rung]
+        structure, rung = structure_after(done, row.structure, outcome), row.rung + 1
         if rung == len(self.campaign.rungs):
             self.campaign.database.finish_pick(pick, PickState.COMPUTED, labels=labels, structure=structure)
-            done = next(r for r in self.campaign.database.picks(pick.round) if r.pick.slot == pick.slot)
-            self.decider.tell(pick.trial_number, values(done))
+            ended = next(r for r in self.campaign.database.picks(pick.round) if r.pick.slot == pick.slot)
+            self.decider.tell(pick.trial_number, values(ended))
+            return True
+        if follows(done, outcome) and (dear := self._too_dear(pick, rung, structure)):
+            self._end(pick, PickState.STOPPED, structure, labels, dear)
             return True
         climb = self.test(pick, rung, structure, labels)
         if climb is not None and not climb.climbs:
@@ -85,7 +93,19 @@ class Climber:
     def _labels(self, pick: Pick) -> tuple[Label, ...]:
         """Of the rungs that the pick has completed."""
         start = self.campaign.pool.crystal(pick.candidate_index)
-        return climbed_labels(self.campaign, self.ledger, start, pick.candidate_id, self.knowledge.references)
+        return climbed_labels(self.campaign, self.ledger, start, self.knowledge.references)
+
+    def _too_dear(self, pick: Pick, rung: int, child: Crystal) -> str:
+        """Why a distorted child is left to a larger campaign, or "". The pool's candidates were held against the limit
+        before they were picked; a child has more atoms and less symmetry, and nobody asked for its cost yet."""
+        limit = self.campaign.settings.search.max_cost_s
+        if limit is None or pick.candidate_id in self.people.wanted():
+            return ""
+        seconds = seconds_of(self.campaign.rungs[rung:])(child)
+        if seconds <= limit:
+            return ""
+        atoms = f"{child.n_atoms} atoms"
+        return f"it distorted into a cell of {atoms}: {seconds:.0f} CPU s for the rest, search.max_cost_s is {limit:g}"
 
 
 def _reason(outcome: Outcome) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from materia.crystal import Crystal
 from materia.errors import CampaignError, StorageError
-from materia.record import Climb, Label, Pick, PickState, pick_from_row, to_json
+from materia.record import Climb, Label, Pick, PickState, pick_from_row, to_json, vetoed_key
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS rounds (
     number INTEGER PRIMARY KEY, state TEXT NOT NULL, n_labelled INTEGER NOT NULL, metrics TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS picks (
     round INTEGER NOT NULL REFERENCES rounds(number), slot INTEGER NOT NULL,
-    candidate_id TEXT NOT NULL UNIQUE, candidate_index INTEGER NOT NULL UNIQUE, trial_number INTEGER NOT NULL,
+    candidate_id TEXT NOT NULL, candidate_index INTEGER NOT NULL, trial_number INTEGER NOT NULL,
     predictions TEXT NOT NULL, score TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
     rung INTEGER NOT NULL DEFAULT 0, job_key TEXT NOT NULL, structure TEXT NOT NULL, labels TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (round, slot));
@@ -29,6 +29,12 @@ CREATE TABLE IF NOT EXISTS dossiers (candidate_id TEXT PRIMARY KEY, content TEXT
 CREATE TABLE IF NOT EXISTS climbs (
     candidate_id TEXT NOT NULL, rung INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (candidate_id, rung));
 """
+# A candidate is picked once, but for picks that a person has vetoed. Before there were indices, the columns themselves
+# were unique.
+ONCE = (
+    "CREATE UNIQUE INDEX IF NOT EXISTS picks_once_by_id ON picks (candidate_id) WHERE state != 'vetoed'",
+    "CREATE UNIQUE INDEX IF NOT EXISTS picks_once_by_index ON picks (candidate_index) WHERE state != 'vetoed'",
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class CampaignDatabase:
                 self.connection.execute("PRAGMA journal_mode=DELETE")
                 self.connection.execute("PRAGMA synchronous=FULL")
                 self.connection.executescript(SCHEMA)
+                if "UNIQUE" not in self._written():  # an older table: its driver brings it up to date
+                    self._require_once()
             except BaseException:  # a full disk: nobody else can close it
                 self.connection.close()
                 raise
@@ -80,6 +88,28 @@ class CampaignDatabase:
                 self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
+
+    def bring_up_to_date(self) -> None:
+        """A table of an older version gets the form of this one, in one transaction. For the folder's driver alone: who
+        only reads leaves an older folder as it is."""
+        written = self._written()
+        if "UNIQUE" not in written:
+            return
+        with self.transaction():
+            self.connection.execute("ALTER TABLE picks RENAME TO older_picks")
+            self.connection.execute(written.replace(" UNIQUE", ""))
+            self.connection.execute("INSERT INTO picks SELECT * FROM older_picks")
+            self.connection.execute("DROP TABLE older_picks")
+            self._require_once()
+
+    def _written(self) -> str:
+        """The statement that made the table of picks."""
+        query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'picks'"
+        return str(self.connection.execute(query).fetchone()[0])
+
+    def _require_once(self) -> None:
+        for statement in ONCE:
+            self.connection.execute(statement)
 
     def meta(self) -> dict[str, Any]:
         rows = self.connection.execute("SELECT key, value FROM meta").fetchall()
@@ -104,8 +134,17 @@ class CampaignDatabase:
             self.connection.execute("UPDATE rounds SET state = 'closed' WHERE number = ?", (number,))
 
     def add_pick(self, row: PickRow) -> None:
-        """Write a pick (within the caller's transaction, beside the intent of its first job)."""
+        """Write a pick (within the caller's transaction, beside the intent of its first job).
+
+        Where the candidate had been picked before, and the pick vetoed, that one's dossier and tests make room.
+        """
         pick = row.pick
+        query = "SELECT round, slot FROM picks WHERE candidate_id = ? ORDER BY round DESC, slot DESC"
+        if before := self.connection.execute(query, (pick.candidate_id,)).fetchone():
+            aside = vetoed_key(pick.candidate_id, *before)
+            for table in ("dossiers", "climbs"):
+                statement = f"UPDATE {table} SET candidate_id = ? WHERE candidate_id = ?"  # noqa: S608
+                self.connection.execute(statement, (aside, pick.candidate_id))
         self.connection.execute(
             "INSERT INTO picks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

@@ -9,13 +9,13 @@ from typing import Any
 from materia.campaign._database import CampaignDatabase, PickRow
 from materia.campaign._folder import versions
 from materia.campaign._labels import labels_from, references_for
+from materia.campaign._ladder import walk
 from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
-from materia.crystal import Crystal
 from materia.data import Dataset, Entry, JobResult
 from materia.errors import CampaignError
-from materia.record import CampaignRecord, OutcomeKind, PickState, load_campaign
-from materia.simulation import Level, level_hash, make_job
+from materia.record import CampaignRecord, PickState, load_campaign
+from materia.simulation import Level, level_hash
 from materia.space import Pool
 
 KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "choices", "remedies", "wall_s", "cpu_s")
@@ -89,21 +89,12 @@ def _require_same(ladder: LadderSettings, record: CampaignRecord) -> None:
 def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> Entry:
     pick = row.pick
     initial = pool.crystal(pick.candidate_index)
-    structure, jobs, results = initial, [], []
-    for recipe, chosen in ladder.rungs:
-        key = make_job(recipe, structure, chosen).key
-        outcome = ledger.outcome(key)
-        if outcome is None:
-            break
-        failed = outcome.kind is not OutcomeKind.COMPLETED
+    way = walk(ladder, ladder.rungs, ledger, initial)
+    jobs = []
+    for recipe, outcome in way.jobs:
         provenance = {k: outcome.provenance[k] for k in KEPT_PROVENANCE if k in outcome.provenance}
-        status = "failed" if failed else "completed"
-        jobs.append(JobResult(key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance))
-        if failed:
-            break
-        results.append((chosen, key, outcome.values))
-        if "structure" in outcome.values:
-            structure = Crystal.from_record(dict(outcome.values["structure"]))
+        status = "completed" if outcome.ok else "failed"
+        jobs.append(JobResult(outcome.key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance))
     computed = pick.state is not PickState.FAILED
     return Entry(
         id=pick.candidate_id,
@@ -111,7 +102,7 @@ def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> 
         status="computed" if computed else "failed",
         reason="" if computed else pick.reason,
         initial=initial,
-        structure=structure,
-        labels=labels_from(structure, results, references_for(ladder.own)) if computed else (),
+        structure=way.structure,
+        labels=labels_from(way.structure, way.results, references_for(ladder.own)) if computed else (),
         jobs=tuple(jobs),
     )

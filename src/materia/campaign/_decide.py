@@ -72,7 +72,8 @@ def veto(
 
     A pick whose calculations have not ended is cancelled and recorded as vetoed, which says nothing about the
     material; its place in the round goes to another candidate. Arguments and errors as :func:`pin`; a candidate whose
-    calculations have ended cannot be vetoed, and a pick that was cancelled is not taken up again.
+    calculations have ended cannot be vetoed. With ``undo`` it is free again, from the next round on where a pick of it
+    was cancelled; what had been computed of it is not computed again.
     """
     return _decide(OverrideKind.VETO, folder, candidates, why=why, who=who, undo=undo)
 
@@ -127,7 +128,8 @@ def in_force(record: CampaignRecord, kind: OverrideKind) -> list[Override]:
 
 def _check(record: CampaignRecord, kind: OverrideKind, name: str) -> None:
     """Refuse what can be seen now to come to nothing; the driver looks again when it takes the decision in."""
-    pick = next((p for r in record.rounds for p in r.picks if p.candidate_id == name), None)
+    pick = record.last_pick(name)
+    vetoed_pick = pick is not None and pick.state is PickState.VETOED
     place = "" if pick is None else f"{name} was picked in round {pick.round} and is {pick.state.value}"
     same = next((o for o in in_force(record, kind) if o.candidate_id == name), None)
     what, remedy = "", "see materia status"
@@ -141,12 +143,12 @@ def _check(record: CampaignRecord, kind: OverrideKind, name: str) -> None:
         if vetoed is not None:
             what = f"{name} is vetoed by {vetoed.who} at {vetoed.when}: {vetoed.why}"
             remedy = "withdraw that first: materia veto --undo"
-        elif pick is not None:
+        elif pick is not None and not vetoed_pick:
             what, remedy = place, "a candidate is picked once"
         elif any(r["candidate_id"] == name and r["status"] == "labelled" for r in record.ranking):
             what, remedy = f"{name} has its labels from the starting dataset", "see the report"
     elif kind is OverrideKind.VETO:
-        if pick is not None and not pick.state.open:
+        if pick is not None and not pick.state.open and not vetoed_pick:
             what = place
     elif pick is None or pick.state is not PickState.PROPOSED:
         proposed = [p.candidate_id for r in record.rounds for p in r.picks if p.state is PickState.PROPOSED]
@@ -158,13 +160,6 @@ def _check(record: CampaignRecord, kind: OverrideKind, name: str) -> None:
 
 def _check_withdrawal(record: CampaignRecord, kind: OverrideKind, name: str) -> None:
     if any(o.candidate_id == name for o in in_force(record, kind)):
-        pick = next((p for r in record.rounds for p in r.picks if p.candidate_id == name), None)
-        if kind is OverrideKind.VETO and pick is not None and pick.state is PickState.VETOED:
-            raise CampaignError(
-                f"{name} was cancelled in round {pick.round}, and a candidate is picked once",
-                where=record.folder,
-                remedy="compute it in a campaign of its own, with this one among compute.stores",
-            )
         return
     last = [o for o in record.overrides if o.kind is kind and o.candidate_id == name]
     said = f"; its last one is {last[-1].state.value}" if last else ""

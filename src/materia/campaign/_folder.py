@@ -161,6 +161,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
                 pool.save(folder / "pool")
             database = CampaignDatabase(folder / "campaign.sqlite")
             try:
+                database.bring_up_to_date()
                 _pin(database, settings, pool, dataset, {"file": str(file or ""), "plan": plan})
                 if not started.is_file():
                     _write_started(started, settings, dataset, pool)

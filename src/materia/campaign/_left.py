@@ -56,7 +56,8 @@ def still_to_find(
     )
     search = campaign.settings.search
     free = view.choosable(search.max_cost_s)[0]
-    free[[*knowledge.labelled, *(row.pick.candidate_index for row in rows), *vetoed]] = False
+    picked = (row.pick.candidate_index for row in rows if row.pick.state is not PickState.VETOED)
+    free[[*knowledge.labelled, *picked, *vetoed]] = False
     respected = [v for v in verdicts.values() if all(distance <= 0 for distance in v.violations.values())]
     observed = np.array([list(v.losses.values()) for v in respected], dtype=np.float64)
     return remaining(

@@ -167,6 +167,8 @@ class Driver:
         database, pool = self.campaign.database, self.campaign.pool
         predictions = self._predict(number)
         before = database.picks()
+        # Where a veto was withdrawn, later rounds may pick the candidate again; where it stands it is among the vetoed.
+        back = {r.pick.trial_number for r in before if r.pick.state is PickState.VETOED and r.pick.round < number}
         beliefs = self._beliefs(number, predictions)
         pinned = next(iter(self.people.pins()), None)
         if pinned is not None and beliefs is not None and not beliefs.usable(self.conditions.quantities)[pinned]:
@@ -181,10 +183,12 @@ class Driver:
                 beliefs=beliefs,
                 embedding=predictions.embedding,
                 eligible=self.knowledge.eligible,
-                taken={row.pick.candidate_index for row in before} | self.people.vetoed(),
+                taken={r.pick.candidate_index for r in before if r.pick.trial_number not in back}
+                | self.people.vetoed(),
                 cost=self._costs(number),
                 success=self.successes.before(number),
                 pinned=pinned,
+                released=back,
             )
         except PoolExhaustedError:
             if slot == 0:

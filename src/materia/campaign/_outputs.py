@@ -9,6 +9,7 @@ from typing import Any
 from materia import files
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
+from materia.campaign._ladder import walk
 from materia.campaign._values import values_of
 from materia.compute import Ledger
 from materia.crystal import Crystal
@@ -57,6 +58,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
             "status": status,
             "values": values,
             "structure": crystal.to_record(),
+            "distortions": [],
             "predictions": {},
             "round": None,
             "reason": "",
@@ -65,10 +67,14 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
         predictions = details[name]["predictions"]
         contenders.append(Contender(name, values if complete else {}, predictions, failed=status == "failed"))
 
+    ladder, ledger = campaign.settings.ladder, Ledger(campaign.database.connection)
+    may_distort = any(recipe == "distorts" for recipe, _ in campaign.rungs)
     for row in campaign.database.picks():
         pick = row.pick
         if pick.state.open or pick.state is PickState.VETOED:
             continue
+        start = campaign.pool.crystal(pick.candidate_index)
+        way = walk(ladder, campaign.rungs, ledger, start) if may_distort else None
         add(
             pick.candidate_id,
             pick.state.value,
@@ -79,6 +85,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
             predictions={} if pick.state is PickState.STOPPED else dict(pick.predictions),  # known better by now
             round=pick.round,
             reason=pick.reason,
+            distortions=[] if way is None else list(way.distortions),
         )
     entries = {entry.id: entry for entry in campaign.dataset}
     for index, entry_id in knowledge.labelled.items():
@@ -119,8 +126,9 @@ def _write_database(campaign: Campaign) -> None:
 
 
 def _write_distorted(campaign: Campaign) -> None:
-    """``distorted/ID.json``: what candidates fell into that an interatomic potential found to distort. The pool of a
-    campaign is frozen, so they are none of its candidates; another campaign takes the folder under ``space.files``."""
+    """``distorted/ID.json``: what candidates fell into that an interatomic potential found to distort, as it left them.
+    The pool of a campaign is frozen, so they are none of its candidates: picks go on with them (``child: follows``), or
+    another campaign takes the folder under ``space.files``."""
     folder = campaign.folder / "distorted"
     for job in Ledger(campaign.database.connection).jobs():
         child = None if job.outcome is None else job.outcome.values.get("child")

@@ -16,6 +16,9 @@ from materia.errors import SpaceError
 from materia.record import OutcomeKind, Override, OverrideKind, OverrideState, PickState
 from materia.search import Beliefs, Conditions, Decider
 
+VETOED_BY = "vetoed by "
+"""What the reason of a vetoed pick, and of the job that was cancelled with it, begins with."""
+
 
 class People:
     """Pins, vetoes and approvals of an open campaign. The caller holds the campaign's lock.
@@ -59,9 +62,11 @@ class People:
                 self._submit(row)
 
     def pins(self) -> list[int]:
-        """Rows of the pool that are to be picked next, in order."""
-        vetoes = self.overrides.standing(OverrideKind.VETO)
-        return [self.campaign.pool.index(n) for n in self.overrides.standing(OverrideKind.PIN) if n not in vetoes]
+        """Rows of the pool that are to be picked next, in order. One that this round took back waits for the next."""
+        database = self.campaign.database
+        now = {r.pick.candidate_id for n, state in database.rounds() if state == "open" for r in database.picks(n)}
+        out = now | set(self.overrides.standing(OverrideKind.VETO))
+        return [self.campaign.pool.index(n) for n in self.overrides.standing(OverrideKind.PIN) if n not in out]
 
     def vetoed(self) -> set[int]:
         """Rows of the pool that are not to be picked."""
@@ -100,24 +105,26 @@ class People:
             return error.what
         if self.campaign.database.meta().get("state") == "finished":
             return "the campaign had finished"
-        rows = [row for row in self.campaign.database.picks() if row.pick.candidate_id == name]
-        place = f"picked in round {rows[0].pick.round} already, and {rows[0].pick.state.value}" if rows else ""
+        picks = [row.pick for row in self.campaign.database.picks() if row.pick.candidate_id == name]
+        last = picks[-1] if picks else None
+        place = "" if last is None else f"picked in round {last.round} already, and {last.state.value}"
+        free = last is None or last.state is PickState.VETOED
         if kind is OverrideKind.PIN:
             if not self.knowledge.eligible[index]:
                 return "a quantity that the conditions ask for cannot be known for its elements"
             if index in self.knowledge.labelled:
                 return "labelled in the starting dataset"
-            return place
+            return "" if free else place
         if kind is OverrideKind.VETO:
-            return place if rows and not rows[0].pick.state.open else ""
+            return "" if free or (last is not None and last.state.open) else place
         if not self.asked:
             return "this campaign submits its picks without approval"
-        return place if rows and rows[0].pick.state is not PickState.PROPOSED else ""
+        return place if last is not None and last.state is not PickState.PROPOSED else ""
 
     def _cancel(self, row: PickRow, veto: Override) -> None:
         """Take a pick back. Repeated after a kill at any line it ends the same."""
         pick, database = row.pick, self.campaign.database
-        reason = f"vetoed by {veto.who}: {veto.why}"
+        reason = f"{VETOED_BY}{veto.who}: {veto.why}"
         if pick.state is PickState.PENDING:
             others = (r for r in database.picks(pick.round) if r.pick.candidate_id != pick.candidate_id)
             shared = {r.job_key for r in others if r.pick.state is PickState.PENDING}
@@ -131,6 +138,8 @@ class People:
                     note = "its calculations had ended"
                     self.overrides.settle(OverrideKind.VETO, pick.candidate_id, OverrideState.VOID, note)
                 return
+        with database.transaction():  # an approval was of this pick, not of one that may come after the veto
+            self.overrides.settle(OverrideKind.APPROVE, pick.candidate_id, OverrideState.VOID, reason)
         database.finish_pick(pick, PickState.VETOED, reason=reason, structure=row.structure)
         self.decider.tell(pick.trial_number, failure=reason)
 

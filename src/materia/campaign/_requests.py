@@ -34,9 +34,11 @@ class Requests:
             database.set_meta({"jobs_before": before})
 
     def add(self, number: int, spec: JobSpec) -> None:
-        """Write the intent to compute a job of a round (within the caller's transaction)."""
+        """Write the intent to compute a job of a round (within the caller's transaction); one that was cancelled with a
+        vetoed pick is wanted again."""
         ask = self._estimates(number).ask(spec, self._backend.limits())
         self._ledger.add(_with(spec, ask), ask.resources)
+        self._ledger.reopen(spec.key)
 
     def _estimates(self, number: int) -> Estimates:
         if self._fitted is None or self._fitted[0] != number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer, model_validator
 
@@ -23,13 +23,20 @@ class ClimbSettings(BaseModel):
 
 class Rung(BaseModel):
     """One recipe; in the file its name alone, or with a level of its own, ``{recipe: relax, level: chgnet}``, or a test
-    that a candidate has to pass, ``{recipe: hybrid, climb: {least: 0.05}}``."""
+    that a candidate has to pass, ``{recipe: hybrid, climb: {least: 0.05}}``.
+
+    ``child`` stays unless the file says otherwise: files of versions that knew no such setting keep their meaning, and
+    so do the campaigns that were started with them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str
     level: str | None = Field(None, description="null: the ladder's")
     climb: ClimbSettings | None = Field(None, description="null: every candidate gets here")
+    child: Literal["follows", "stays"] = Field(
+        "stays", description="of distorts alone: follows has the rungs above computed on what a candidate fell into"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -40,7 +47,8 @@ class Rung(BaseModel):
     def _as_written(self) -> str | dict[str, Any]:
         level = {} if self.level is None else {"level": self.level}
         climb = {} if self.climb is None else {"climb": self.climb.model_dump(mode="json")}
-        return {"recipe": self.recipe, **level, **climb} if level or climb else self.recipe
+        more = {**level, **climb, **({"child": self.child} if self.child == "follows" else {})}
+        return {"recipe": self.recipe, **more} if more else self.recipe
 
     @field_validator("recipe")
     @classmethod
@@ -48,6 +56,12 @@ class Rung(BaseModel):
         if name not in RECIPES:
             raise ValueError(f"there is no such recipe; known are {', '.join(RECIPES)}")
         return name
+
+    @model_validator(mode="after")
+    def _child_of_what_distorts(self) -> Self:
+        if "child" in self.model_fields_set and self.recipe != "distorts":
+            raise ValueError(f"child is a setting of the recipe distorts alone: {self.recipe} leaves none")
+        return self
 
 
 class LadderSettings(BaseModel):
@@ -85,6 +99,9 @@ class LadderSettings(BaseModel):
                 )
             if why_not := suits(rung.recipe, electrons=name in LEVELS):
                 raise ValueError(f"{rung.recipe} at level {name!r}: {why_not}")
+        for place, rung in enumerate(rungs):
+            if rung.child == "follows":
+                _require_again(rungs[:place], rungs[place + 1 :], info.data.get("level", "standard"))
         return rungs
 
     @property
@@ -111,6 +128,19 @@ class LadderSettings(BaseModel):
     def own(self) -> Level:
         """The level of the rungs that name none; errors as of :attr:`rungs`."""
         return level(self.level, self.potentials)
+
+
+def _require_again(below: tuple[Rung, ...], above: tuple[Rung, ...], own: str) -> None:
+    """What DFT says of a parent is no label of the child: what is computed only below would be missing in the end."""
+    if not above:
+        raise ValueError("distorts is the last rung, and no rung follows that the child could be computed on")
+    of_parent = {rung.recipe for rung in below if (rung.level or own) in LEVELS}
+    missing = sorted(of_parent - {rung.recipe for rung in above if (rung.level or own) in LEVELS})
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} below distorts is computed on the parent alone, and the child follows: write it "
+            "above as well, or child: stays"
+        )
 
 
 def _require_level(name: str, info: ValidationInfo) -> str:

@@ -17,7 +17,9 @@ def trace(folder: str | Path, candidate: str) -> dict[str, Any]:
         ``candidate_id``; ``picked``; ``pick`` (round, slot, state, reason, predictions, score, labels) or None;
         ``dossier`` (why it was picked; None for picks of versions that kept none); ``found``: quantity -> computed
         ``value`` and ``error_in_std``, its distance from the prediction in predicted standard deviations;
-        ``hit`` (None while it is not ranked); ``jobs``; ``overrides``: what people decided about it.
+        ``hit`` (None while it is not ranked); ``distortions``: from which prototype into which it fell, by how much,
+        and whether what follows is the child's (``followed``; empty while it is not ranked); ``jobs``;
+        ``overrides``: what people decided about it.
 
     Raises:
         SpaceError: the pool has no such candidate; the nearest ids are named.
@@ -25,7 +27,7 @@ def trace(folder: str | Path, candidate: str) -> dict[str, Any]:
     """
     folder = Path(folder)
     record = load_campaign(folder)
-    pick = next((p for r in record.rounds for p in r.picks if p.candidate_id == candidate), None)
+    pick = record.last_pick(candidate)
     overrides = [to_json(o) for o in record.overrides if o.candidate_id == candidate]
     if pick is None and not overrides:
         Pool.rows_in(folder / "pool", [candidate])
@@ -42,6 +44,7 @@ def trace(folder: str | Path, candidate: str) -> dict[str, Any]:
         "dossier": to_json(record.dossiers.get(candidate)),
         "found": {} if pick is None else _found(pick, row),
         "hit": None if row is None else bool(row["hit"]),
+        "distortions": [] if row is None else row.get("distortions", []),
         "jobs": [
             {"name": j.name, "key": j.key, "state": j.state, "attempts": j.attempts}
             for j in record.jobs

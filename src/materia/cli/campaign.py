@@ -257,6 +257,7 @@ _HEADINGS = {
     "gap_pbe_soc": "PBE+SOC (eV)",
     "gap_gllbsc_own": "GLLB-SC (eV)",
     "gap_hse06_on_pbe": "HSE06@PBE (eV)",
+    "gap_hse06_soc_on_pbe": "HSE06+SOC (eV)",
     "energy_above_hull": "above hull (eV/atom)",
     "supply_risk": "supply risk",
 }

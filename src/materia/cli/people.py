@@ -17,7 +17,12 @@ Folder = Annotated[Path, typer.Argument(help="Campaign folder, such as runs/quic
 Candidates = Annotated[list[str], typer.Argument(help="Ids of candidates, as in the report.")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it is kept with the decision.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides; default: the login name.")]
-Undo = Annotated[bool, typer.Option("--undo", help="Withdraw it, as long as it has had no effect.")]
+Undo = Annotated[
+    bool,
+    typer.Option(
+        "--undo", help="Withdraw it: a pin or an approval as long as it has had no effect, a veto at any time."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -91,6 +96,10 @@ def _print_trace(found: dict[str, Any]) -> None:
         words = pick["reason"] if pick["state"] == "vetoed" else f"{pick['state']} {pick['reason']}".rstrip()
         hit = ", a hit" if found["hit"] else ""
         out.print(f"round {pick['round']}, pick {pick['slot']}: {words}{hit}", markup=False)
+    for step in found["distortions"]:
+        whose = "what follows is that of the child" if step["followed"] else "the parent was computed all the same"
+        fell = f"{step['parent_prototype']} into {step['child_prototype']}, {1000 * step['energy']:.1f} meV/atom lower"
+        out.print(f"distorted, by a potential: {fell}; {whose}", markup=False)
     for decided in found["overrides"]:
         note = f" ({decided['note']})" if decided["note"] else ""
         words = (

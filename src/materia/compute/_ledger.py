@@ -211,6 +211,21 @@ class Ledger:
             self._move(outcome.key, JobState.NEW)
             self._db.execute("UPDATE jobs SET resources = ? WHERE key = ?", (_dump(resources), outcome.key))
 
+    def reopen(self, key: str) -> bool:
+        """Want a cancelled job again: it is NEW, and its next attempt has a folder of its own. What ended it says
+        nothing about the job; any other outcome stays as it is.
+
+        Returns:
+            whether it was cancelled.
+        """
+        with self.transaction():
+            ended = self.outcome(key)
+            if ended is None or ended.kind is not OutcomeKind.CANCELLED:
+                return False
+            self._move(key, JobState.NEW)
+            self._db.execute("UPDATE jobs SET outcome = NULL WHERE key = ?", (key,))
+        return True
+
     def open_attempt(self, key: str) -> int | None:
         """The number of an attempt that was intended and rejected, and is free to be handed over again."""
         row = self._db.execute("SELECT MAX(attempt) FROM attempts WHERE key = ? AND outcome IS NULL", (key,)).fetchone()

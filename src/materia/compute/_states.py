@@ -18,7 +18,7 @@ class JobState(StrEnum):
     SUBMITTED = "submitted"  # the backend has it
     RUNNING = "running"  # its process has claimed the attempt folder
     DONE = "done"  # it has a result
-    FAILED = "failed"  # it has an outcome other than a result, and no attempt is left
+    FAILED = "failed"  # it has an outcome other than a result, and no attempt is left (unless wanted again, see LEGAL)
 
 
 LEGAL: Final[Mapping[JobState, frozenset[JobState]]] = {
@@ -32,7 +32,8 @@ LEGAL: Final[Mapping[JobState, frozenset[JobState]]] = {
     ),
     JobState.RUNNING: frozenset({JobState.NEW, JobState.DONE, JobState.FAILED}),
     JobState.DONE: frozenset(),
-    JobState.FAILED: frozenset(),
+    # wanted again after a person had cancelled it, see Ledger.reopen; every other failure is final
+    JobState.FAILED: frozenset({JobState.NEW}),
 }
 
 ACTIVE: Final = (JobState.SUBMITTING, JobState.SUBMITTED, JobState.RUNNING)

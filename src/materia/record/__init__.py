@@ -1,6 +1,6 @@
 """The values a campaign is made of."""
 
-from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord
+from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord, vetoed_key
 from materia.record._load import attempt_from_row, load_campaign, pick_from_row
 from materia.record._overrides import (
     INBOX,
@@ -58,6 +58,7 @@ __all__ = [
     "pick_from_row",
     "redacted",
     "to_json",
+    "vetoed_key",
     "waiting_decisions",
     "withdrawal_note",
 ]

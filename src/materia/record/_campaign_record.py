@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from materia.record._overrides import Override
-from materia.record._values import Climb, Outcome, OutcomeKind, Resources, Round
+from materia.record._values import Climb, Outcome, OutcomeKind, Pick, Resources, Round
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ class CampaignRecord:
         models: the card of each round's surrogate, in round order.
         dataset: training data at the start: ``name``, ``digest``, ``n``, ``card``.
         overrides: what people decided, in order, with what became of it.
-        dossiers: candidate id -> why it was picked (see ``campaign``'s dossier), for every pick that has one.
-        climbs: candidate id -> its tests on the ladder, from the lowest rung on, for every pick that was tested.
+        dossiers: candidate id -> why it was picked (see ``campaign``'s dossier), for every pick that has one; of a
+            vetoed pick whose candidate was picked again under :func:`vetoed_key`.
+        climbs: candidate id -> its tests on the ladder, from the lowest rung on, for every pick that was tested; keys
+            as those of the dossiers.
     """
 
     folder: Path
@@ -97,3 +99,19 @@ class CampaignRecord:
     overrides: tuple[Override, ...] = ()
     dossiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     climbs: Mapping[str, tuple[Climb, ...]] = field(default_factory=dict)
+
+    def dossier(self, pick: Pick) -> Mapping[str, Any] | None:
+        """Why a pick was made; None where it has no dossier."""
+        aside = self.dossiers.get(vetoed_key(pick.candidate_id, pick.round, pick.slot))
+        found = aside or self.dossiers.get(pick.candidate_id)
+        return None if found is None or found.get("round", pick.round) != pick.round else found
+
+    def last_pick(self, candidate_id: str) -> Pick | None:
+        """The pick of a candidate; of several, all but the last of which were vetoed, the last."""
+        found = [pick for round_ in self.rounds for pick in round_.picks if pick.candidate_id == candidate_id]
+        return found[-1] if found else None
+
+
+def vetoed_key(candidate_id: str, round_number: int, slot: int) -> str:
+    """What a vetoed pick's dossier and tests are found under once its candidate is picked again."""
+    return f"{candidate_id} (round {round_number}, pick {slot})"

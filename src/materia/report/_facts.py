@@ -47,6 +47,15 @@ def distorting(record: CampaignRecord) -> set[str]:
     return {name for name, values in done if values.get("distorts") is True}
 
 
+def fell(row: Mapping[str, Any]) -> str:
+    """From which prototype into which a candidate fell whose values are those of its distorted child; "" for others."""
+    steps = [step for step in row.get("distortions", []) if step["followed"]]
+    if not steps:
+        return ""
+    unfinished = "" if steps[-1]["child_relaxed"] else ", which the potential had not relaxed to the end"
+    return " → ".join([steps[0]["parent_prototype"], *(step["child_prototype"] for step in steps)]) + unfinished
+
+
 def dataset(record: CampaignRecord) -> dict[str, Any]:
     card = record.dataset.get("card", {})
     plain = {k: v for k, v in card.items() if isinstance(v, (str, int, float)) and k not in ("name", "digest")}

@@ -34,7 +34,8 @@ def objective_plane(record: CampaignRecord) -> Markup:
     rows = {r["candidate_id"]: r for r in record.ranking}
     known = [_point(r["values"], qx, qy) for r in record.ranking if r["status"] == "labelled"]
     known = [p for p in known if p is not None]
-    picks = [(p, rows.get(p.candidate_id)) for r in record.rounds for p in r.picks]
+    made = [p for r in record.rounds for p in r.picks]
+    picks = [(p, None if p.state is PickState.VETOED else rows.get(p.candidate_id)) for p in made]
     places: list[tuple[float, float]] = []
     for pick, row in picks:
         places += [q for q in (_believed(pick, qx, qy), _computed(row, qx, qy)) if q is not None]

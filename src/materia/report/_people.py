@@ -75,9 +75,8 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 def _veto(override: Override, picks: Sequence[Pick]) -> dict[str, Any]:
-    cancelled = next(
-        (p for p in picks if p.candidate_id == override.candidate_id and p.state is PickState.VETOED), None
-    )
+    of_it = (p for p in picks if p.candidate_id == override.candidate_id and p.state is PickState.VETOED)
+    cancelled = next((p for p in of_it if p.round == override.round), None)  # earlier ones: vetoes that were withdrawn
     return {
         **to_json(override),
         "cancelled": None if cancelled is None else {"round": cancelled.round, "slot": cancelled.slot},

@@ -165,6 +165,7 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "reason": _reason(r),
                 "changed": r["candidate_id"] in changed,
                 "distorts": r["candidate_id"] in distorting,
+                "fell": facts.fell(r),
             }
         )
     return rows
@@ -232,6 +233,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "reason": _reason(row),
                 "changed": row["candidate_id"] in changed,
                 "distorts": row["candidate_id"] in distorting,
+                "fell": facts.fell(row),
                 "structure": row["structure"],
             }
         )
@@ -245,7 +247,7 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
     for r in record.rounds:
         picks = []
         for p in r.picks:
-            row = rows.get(p.candidate_id)
+            row = None if p.state is PickState.VETOED else rows.get(p.candidate_id)
             changes = []
             for q in axes:
                 belief = p.predictions.get(q, {})
@@ -269,8 +271,8 @@ def _rounds(record: CampaignRecord) -> list[dict[str, Any]]:
                     "changes": changes,
                     "score": [(words.score_part(k), words.number(v)) for k, v in p.score.items()],
                     "reason": p.reason if p.state in (PickState.VETOED, PickState.STOPPED) else words.reason(p.reason),
-                    "pinned": bool((record.dossiers.get(p.candidate_id) or {}).get("pin")),
-                    "why": why(record.dossiers.get(p.candidate_id)),
+                    "pinned": bool((record.dossier(p) or {}).get("pin")),
+                    "why": why(record.dossier(p)),
                 }
             )
         found.append(

@@ -93,7 +93,9 @@
     pills.append(make("span", { class: `pill ${d.status}` }, d.status === "labelled" ? "already labelled" : d.status));
     text.append(pills);
     if (d.changed) pills.append(make("span", { class: "pill" }, "structure type changed on relaxation"));
-    if (d.distorts) pills.append(make("span", { class: "pill" }, "distorts, by an interatomic potential"));
+    if (d.fell) pills.append(make("span", { class: "pill" }, "distorted, by an interatomic potential"));
+    else if (d.distorts) pills.append(make("span", { class: "pill" }, "distorts, by an interatomic potential"));
+    if (d.fell) text.append(make("p", {}, `Structure and values are those of what it fell into: ${d.fell}`));
     if (d.reason) text.append(make("p", { class: "why" }, d.reason));
     const lines = (head, data) => make("table", { class: "facts" }, make("thead", {}, make("tr", {}, ...head.map((h) => make("th", { scope: "col" }, h)))),
       make("tbody", {}, ...data.map(([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((v) => make("td", {}, String(v)))))));

@@ -111,6 +111,7 @@ class Decider:
         cost: np.ndarray | None = None,
         success: np.ndarray | None = None,
         pinned: int | None = None,
+        released: AbstractSet[int] = frozenset(),
     ) -> Decision:
         """The next candidate, reserved by a running trial. Asked again for the same place, the same decision.
 
@@ -123,6 +124,7 @@ class Decider:
             cost: (n,) predicted seconds.
             success: (n,) probability that the calculation ends well.
             pinned: the row a person wants next: it is chosen, with the score it has.
+            released: numbers of failed trials whose candidates may be chosen again (vetoed picks).
 
         Raises:
             PoolExhaustedError: nothing is left to choose; no trial is created.
@@ -149,7 +151,7 @@ class Decider:
                 if same or trial.state.is_finished():
                     return before
                 self._orphan(trial)  # people decided otherwise since, and it was not kept
-            with self.sampler.at(round_, slot, taken=taken, pending=pending, pinned=pinned):
+            with self.sampler.at(round_, slot, taken=taken, pending=pending, pinned=pinned, released=released):
                 _, funnel = self.sampler.require_free(self.study)
                 live, index = reserving_ask(self.study)
             key = f"{round_}/{slot}/{self.ids[index]}"

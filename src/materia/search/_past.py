@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,7 @@ class Past:
         self._unfinished: list[int] = []
         self._open: list[Holding] = []
         self._rows: list[int] = []
+        self._numbers: list[int] = []  # of the trials that hold them
         self._in_round: dict[int, list[Holding]] = {}
         self._results: list[tuple[int, tuple[float, ...]]] = []
 
@@ -71,9 +73,12 @@ class Past:
             elif holding is not None:
                 self._finished(trial, holding)
 
-    def rows(self) -> np.ndarray:
-        """Every candidate held, in no order."""
-        return np.array(self._rows + [holding.row for holding in self._open], dtype=np.int64)
+    def rows(self, without: AbstractSet[int] = frozenset()) -> np.ndarray:
+        """Every candidate held, in no order, but for those held by finished trials of these numbers."""
+        finished = self._rows
+        if without:
+            finished = [row for row, number in zip(finished, self._numbers, strict=True) if number not in without]
+        return np.array(finished + [holding.row for holding in self._open], dtype=np.int64)
 
     def pending(self, round_: int | None, slot: int) -> Iterator[int]:
         """Candidates to be reckoned with before this place, oldest first.
@@ -97,6 +102,7 @@ class Past:
 
     def _finished(self, trial: FrozenTrial, holding: Holding) -> None:
         self._rows.append(holding.row)
+        self._numbers.append(trial.number)
         if holding.round >= 0:
             self._in_round.setdefault(holding.round, []).append(holding)
         if trial.state == TrialState.COMPLETE and trial.values is not None:

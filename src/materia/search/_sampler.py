@@ -35,10 +35,11 @@ class _Place:
     taken: frozenset[int]
     pending: tuple[int, ...]
     pinned: int | None
+    released: frozenset[int]
 
 
 class PoolSampler(BaseSampler):  # type: ignore[misc]
-    """Samples rows of a frozen pool, each at most once.
+    """Samples rows of a frozen pool, each at most once (but for those that a place of :meth:`at` has released).
 
     Ask for ``trial.suggest_int("candidate", 0, n - 1)``. A trial's candidate is taken from the moment it is
     chosen (reserved in a trial attribute before Optuna stores the parameter), whatever becomes of the trial
@@ -110,6 +111,7 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
         taken: Iterable[int] = (),
         pending: Iterable[int] = (),
         pinned: int | None = None,
+        released: Iterable[int] = (),
     ) -> Iterator[None]:
         """Within this context the next ask is for this round and slot.
 
@@ -120,10 +122,11 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             taken: further rows not to be chosen.
             pending: further rows that are being computed; not chosen either.
             pinned: the row to choose, scored like any other; eligibility and cost do not stop it.
+            released: numbers of finished trials that hold their candidate no more.
         """
         before = self._place
         waiting = tuple(sorted({int(i) for i in pending}))
-        self._place = _Place(round_, slot, frozenset(int(i) for i in taken), waiting, pinned)
+        self._place = _Place(round_, slot, frozenset(int(i) for i in taken), waiting, pinned, frozenset(released))
         try:
             yield
         finally:
@@ -136,12 +139,13 @@ class PoolSampler(BaseSampler):  # type: ignore[misc]
             (n,) bool, and how many are left after each test (``pool``, ``eligible``, ..., ``free``).
         """
         mask, funnel = self.view.choosable(self.settings.max_cost_s)
-        taken = self.exclude
+        taken, released = self.exclude, frozenset[int]()
         if self._place is not None:
+            released = self._place.released
             taken = taken | self._place.taken | frozenset(self._place.pending)
             if self._place.pinned is not None:
                 mask[self._place.pinned] = True
-        for rows in (self._past(study).rows(), np.fromiter(taken, dtype=np.int64, count=len(taken))):
+        for rows in (self._past(study).rows(released), np.fromiter(taken, dtype=np.int64, count=len(taken))):
             mask[rows[(rows >= 0) & (rows < self.view.n)]] = False
         return mask, {**funnel, "free": int(np.count_nonzero(mask))}
 

@@ -42,7 +42,9 @@ def progress_figure(record: CampaignRecord) -> bytes:
         np.array([sum(p.state is state for p in r.picks) for r in record.rounds])
         for state in (PickState.COMPUTED, PickState.STOPPED, PickState.FAILED)
     )
-    hits = np.cumsum([sum(p.candidate_id in hit_ids for p in r.picks) for r in record.rounds])
+    hits = np.cumsum(
+        [sum(p.candidate_id in hit_ids and p.state is not PickState.VETOED for p in r.picks) for r in record.rounds]
+    )
     axes[0].bar(numbers, computed, color=_BLUE, width=0.6, label="computed")
     if stopped.any():
         axes[0].bar(numbers, stopped, bottom=computed, color=_PALE, width=0.6, label="stopped on the ladder")

@@ -185,7 +185,7 @@ def _pick_errors(round_: Round) -> dict[str, list[float]]:
 
 
 def _hits(record: CampaignRecord, round_: Round) -> int:
-    picked = {p.candidate_id for p in round_.picks}
+    picked = {p.candidate_id for p in round_.picks if p.state is not PickState.VETOED}
     return sum(bool(r.get("hit")) and r["candidate_id"] in picked for r in record.ranking)
 
 
@@ -225,7 +225,9 @@ def _pick_row(pick: Pick) -> dict[str, Any]:
 
 
 def _flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {k: v for k, v in row.items() if k not in ("values", "predictions", "structure")}
+    flat = {k: v for k, v in row.items() if k not in ("values", "predictions", "structure", "distortions")}
+    if followed := [step for step in row.get("distortions", []) if step["followed"]]:
+        flat |= {"distorted_from": followed[0]["parent_prototype"], "distorted_into": followed[-1]["child_prototype"]}
     flat |= row.get("values", {})
     for quantity, prediction in row.get("predictions", {}).items():
         flat |= {f"{quantity}_predicted": prediction.get("mean"), f"{quantity}_std": prediction.get("std")}
