@@ -15,7 +15,7 @@ from ase.build import bulk
 
 import materia
 from instant_campaign import Instant, instant
-from materia.campaign._climb_test import climb_before
+from materia.campaign._climb_chance import climb_before
 from materia.campaign._database import CampaignDatabase
 from materia.campaign._dataset import build_dataset
 from materia.campaign._dear import Dear

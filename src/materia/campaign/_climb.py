@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from materia.campaign._climb_test import climb_before, words
+from materia.campaign._climb_chance import climb_before, words
 from materia.campaign._database import PickRow
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
@@ -101,7 +101,7 @@ class Climber:
         limit = self.campaign.settings.search.max_cost_s
         if limit is None or pick.candidate_id in self.people.wanted():
             return ""
-        seconds = seconds_of(self.campaign.rungs[rung:])(child)
+        seconds = sum(seconds_of(self.campaign.rungs[rung:])(child))
         if seconds <= limit:
             return ""
         atoms = f"{child.n_atoms} atoms"

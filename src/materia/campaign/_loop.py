@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from materia.campaign._climb import Climber
-from materia.campaign._climb_test import words
+from materia.campaign._climb_chance import words
 from materia.campaign._database import PickRow
 from materia.campaign._dossier import dossier
 from materia.campaign._expected_cost import expected_costs
