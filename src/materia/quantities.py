@@ -81,6 +81,7 @@ class Quantity:
 FORMATION_ENERGY = "formation_energy_per_atom"
 GAP_PBE = "gap_pbe"
 GAP_DIRECT_PBE = "gap_direct_pbe"
+BAND_OVERLAP = "band_overlap_pbe"
 ENERGY = "energy_per_atom"
 ENERGY_ABOVE_HULL = "energy_above_hull"
 VOLUME = "volume_per_atom"
@@ -114,6 +115,9 @@ _ALL = (
     Quantity(FORMATION_ENERGY, "$E_f$", "eV/atom", Fidelity.PBE, "Formation energy, PBE"),
     Quantity(GAP_PBE, "$E_g$", "eV", Fidelity.PBE, "Band gap, PBE", lower=0.0),
     Quantity(GAP_DIRECT_PBE, "$E_g^{dir}$", "eV", Fidelity.PBE, "Direct band gap, PBE", lower=0.0),
+    Quantity(
+        BAND_OVERLAP, "$\\Delta_{ov}$", "eV", Fidelity.PBE, "Overlap of valence and conduction bands, PBE", lower=0.0
+    ),
     Quantity(ENERGY, "$E$", "eV/atom", Fidelity.PBE, "Total energy, PBE"),
     Quantity(ENERGY_ABOVE_HULL, "$E_{hull}$", "eV/atom", Fidelity.PBE, "Energy above the known hull, PBE"),
     Quantity(VOLUME, "$V$", "Å³/atom", Fidelity.PBE, "Volume, PBE", lower=0.0),

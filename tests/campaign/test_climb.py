@@ -240,7 +240,8 @@ def test_a_condition_that_no_rung_can_tell_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_plan_for_gaps_that_nobody_has_computed_cannot_tell(tmp_path: Path) -> None:
-    campaign = made(tmp_path, ladder=ladder(share=0.0))
+    wanted = {"objectives": [{"quantity": "gap_pbe_soc", "window": WINDOW}]}
+    campaign = made(tmp_path, ladder={"level": "rough", "recipes": ["relax", "spin_orbit"]}, **wanted)
     found = materia.plan(campaign.file, tmp_path / "plan")
     assert (found["verdict"], found["hits"], found["picks"]) == ("unknown", 0, 12)
 

@@ -37,7 +37,8 @@ def test_chances_by_hand() -> None:
     gaps = DearGaps(
         centre=np.array([1.0, 0.0]),
         scale=np.array([0.5, 0.5]),
-        chance_open=np.array([1.0, 0.25]),
+        trust=np.array([1.0, 0.0]),
+        chance_open=np.array([0.9, 0.25]),
         errors=np.array([-0.2, 0.0, 0.2]),
         opened=np.array([0.2, 0.4, 0.6]),
         closing=np.array([0.0, 0.1]),
@@ -85,6 +86,17 @@ def test_a_closed_gap_rules_out_no_absorber_and_a_wide_one_does(shipped: GapMap)
     chance = shipped.predict(x, np.array([0.0, 0.0, 4.5])).chance(0.2, 1.7)
     assert chance[0] > 0.05 > 5 * chance[1]
     assert chance[2] < 0.001
+
+
+def test_bands_that_overlap_a_little_may_part_and_those_that_overlap_much_do_not(shipped: GapMap) -> None:
+    x, closed = features(["Cd", "O"], ["Cd", "O"], ["Cd", "O"]), np.zeros(3)
+    chance = shipped.predict(x, closed, overlap=np.array([0.0, 0.5, 3.0])).chance(0.5, 2.5)
+    unknown = shipped.predict(x, closed).chance(0.5, 2.5)
+    assert chance[0] > chance[1] > chance[2]
+    assert chance[2] == pytest.approx(unknown[2] / 2), "of the two views of it one rules it out"
+    mean, std = shipped.predict(x, closed, overlap=np.array([0.0, 0.5, 3.0])).moments()
+    assert mean[0] > mean[1] > mean[2]
+    assert (std > 0).all()
 
 
 def test_an_uncertain_pbe_gap_widens_what_is_believed(shipped: GapMap) -> None:

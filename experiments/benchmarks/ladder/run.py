@@ -121,13 +121,15 @@ def full_run(work: Path, stores: list[Path]) -> dict[str, Any]:
 
 
 def _table(record: CampaignRecord) -> dict[str, Any]:
-    """candidate -> formula, PBE and dear gap (eV), CPU seconds of each rung."""
+    """candidate -> formula, PBE and dear gap and the overlap of PBE's bands (eV), CPU seconds of each rung."""
     costs = spent(record)
+    bands = {j.name.rpartition("/")[0]: j.outcome.values for j in record.jobs if j.outcome and j.name.endswith("/gap")}
     rows = {}
     for row in record.ranking:
         if row["status"] == "computed":
             gaps = {name: round(row["values"][name], 4) for name in ("gap_pbe", "gap_hse06_on_pbe", DEAR)}
             seconds = {recipe: round(s, 1) for recipe, s in costs[row["candidate_id"]].items()}
+            gaps["overlap"] = round(bands[row["candidate_id"]]["overlap"], 4)
             rows[row["candidate_id"]] = {"formula": row["formula"], **gaps, "cpu_s": seconds}
     return dict(sorted(rows.items()))
 
@@ -142,7 +144,8 @@ def quick() -> dict[str, Any]:
     x = composition_features([crystals[name] for name in names])
     closing, blur = spin_orbit_closing([crystals[name].composition for name in names])
     pbe = np.array([table[name]["gap_pbe"] for name in names])
-    chance = GapMap.shipped().predict(x, pbe, closing, blur).chance(*WINDOW)
+    overlap = np.array([table[name]["overlap"] for name in names])
+    chance = GapMap.shipped().predict(x, pbe, closing, blur, overlap).chance(*WINDOW)
     climbs = dict(zip(names, chance >= LEAST, strict=True))
     inside = [name for name in names if WINDOW[0] <= table[name][DEAR] <= WINDOW[1]]
     whole = sum(sum(table[name]["cpu_s"].values()) for name in names)

@@ -48,10 +48,10 @@ def climb_before(
         if name in known:
             chances[name], known_by[name] = float(low <= known[name] <= high), COMPUTED
         elif name in DEAR and q.GAP_PBE in known:
-            expected = knowledge.dear.expected(name, structure, known[q.GAP_PBE], pick.round)
+            expected = knowledge.dear.expected(name, structure, known[q.GAP_PBE], known.get(q.BAND_OVERLAP), pick.round)
             chances[name], known_by[name] = float(expected.chance(low, high)[0]), FROM_PBE
     chance = math.prod(chances.values())
-    spared = chance < settings.climb.least and _draw(campaign, pick, rung) < settings.climb.share
+    spared = chance < settings.climb.least and _draw(campaign, pick) < settings.climb.share
     return Climb(rung, settings.recipe, chance, chances, known_by, settings.climb.least, spared)
 
 
@@ -66,7 +66,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _draw(campaign: Campaign, pick: Pick, rung: int) -> float:
-    """In [0, 1), the same whenever it is asked."""
-    text = f"{campaign.settings.seed}/{pick.candidate_id}/{rung}"
+def _draw(campaign: Campaign, pick: Pick) -> float:
+    """In [0, 1), the same whenever it is asked and before every rung: who is let up once is let up to the top, or
+    nobody would learn whether it is a hit."""
+    text = f"{campaign.settings.seed}/{pick.candidate_id}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64

@@ -42,11 +42,14 @@ class Dear:
         closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
         return self._map(name, before_round).predict(self._pool_features, gap_pbe, closing, blur)
 
-    def expected(self, name: str, crystal: Crystal, gap_pbe: float, before_round: int) -> DearGaps:
-        """What is believed of one crystal's dear gap where its PBE gap (eV) is computed; arguments as above."""
+    def expected(
+        self, name: str, crystal: Crystal, gap_pbe: float, overlap: float | None, before_round: int
+    ) -> DearGaps:
+        """What is believed of one crystal's dear gap once its PBE gap, and the overlap of its bands unless that is None
+        (eV), are computed; arguments as above."""
         closing, blur = _closing(name, [crystal])
-        gap = np.array([gap_pbe])
-        return self._map(name, before_round).predict(composition_features([crystal]), gap, closing, blur)
+        gap, below = np.array([gap_pbe]), None if overlap is None else np.array([overlap])
+        return self._map(name, before_round).predict(composition_features([crystal]), gap, closing, blur, below)
 
     def _map(self, name: str, before_round: int) -> GapMap:
         if (name, before_round) not in self._maps:

@@ -12,7 +12,12 @@ from materia.record import Label
 from materia.simulation import Level, level_hash
 from materia.stability import References
 
-DIRECT = {"gap_pbe": q.GAP_PBE, "gap_direct_pbe": q.GAP_DIRECT_PBE, "volume_per_atom": q.VOLUME}
+DIRECT = {
+    "gap_pbe": q.GAP_PBE,
+    "gap_direct_pbe": q.GAP_DIRECT_PBE,
+    "overlap": q.BAND_OVERLAP,
+    "volume_per_atom": q.VOLUME,
+}
 BEYOND = (  # as fields
     q.GAP_SOC,
     q.GAP_HSE06_ON_PBE,
@@ -23,7 +28,7 @@ BEYOND = (  # as fields
 )
 # What is known of a candidate once a recipe has ended at a level of DFT, and at that of a potential.
 _ENERGIES = frozenset({q.ENERGY, q.FORMATION_ENERGY, q.ENERGY_ABOVE_HULL})
-_BANDS = _ENERGIES | {q.GAP_PBE, q.GAP_DIRECT_PBE}
+_BANDS = _ENERGIES | {q.GAP_PBE, q.GAP_DIRECT_PBE, q.BAND_OVERLAP}
 _GIVES = {
     "relax": _ENERGIES | {q.VOLUME},
     "static": _ENERGIES | {q.VOLUME},

@@ -21,6 +21,7 @@ from materia.resources import resource
 from materia.search._gauss import Floats
 
 CLOSED = 0.01  # eV: a PBE gap up to here counts as closed
+BELOW_ZERO = 0.5  # weight of the networks where PBE's bands overlap by a known amount
 BLOCK = 20_000  # rows at a time, so that a pool of a million needs no gigabytes
 NODES = 9  # equally likely values of an uncertain PBE gap
 # Errors that were made on so many pairs of one's own weigh as much as those on the published ones.
@@ -29,11 +30,12 @@ PRIOR_PAIRS = 10.0
 
 @dataclass(frozen=True)
 class DearGaps:
-    """What is believed of n dear gaps, eV.
+    """What is believed of n dear gaps, eV: a mixture of what the networks say and of what closed gaps turn out to be.
 
     Attributes:
-        centre, scale: (n,) median-like centre and unit of error where the gap is open in PBE.
-        chance_open: (n,) that it is open at all; 1 where PBE has it open.
+        centre, scale: (n,) median-like centre and unit of error of what the networks predict.
+        trust: (n,) weight of that; 1 where PBE has a gap.
+        chance_open: (n,) that a gap which PBE closes is open, by composition.
         errors: (k,) quantiles of the error over its unit, of open ones.
         opened: (k,) quantiles of the gaps of those that only HSE06 opens, less ``closing``.
         closing: (n,) what another effect (spin-orbit coupling) takes from such gaps.
@@ -41,6 +43,7 @@ class DearGaps:
 
     centre: Floats
     scale: Floats
+    trust: Floats
     chance_open: Floats
     errors: Floats
     opened: Floats
@@ -48,7 +51,6 @@ class DearGaps:
 
     def chance(self, low: float, high: float) -> Floats:
         """(n,) probability of ``low <= gap <= high``."""
-        is_open = self.chance_open >= 1.0
         known = _share(self.errors, (high - self.centre) / self.scale)
         if low > 0:  # a gap is never negative: whatever is predicted below 0 is 0
             known = known - _share(self.errors, (low - self.centre) / self.scale)
@@ -56,7 +58,7 @@ class DearGaps:
             _share(self.opened, low + self.closing) if low > 0 else 0.0
         )
         closed = (1 - self.chance_open) * float(low <= 0 <= high)
-        return np.asarray(np.where(is_open, known, self.chance_open * opened + closed), dtype=np.float64)
+        return np.asarray(self.trust * known + (1 - self.trust) * (self.chance_open * opened + closed))
 
     def moments(self) -> tuple[Floats, Floats]:
         """(n,) mean and standard deviation."""
@@ -64,9 +66,8 @@ class DearGaps:
         mean = self.centre + self.scale * z_mean
         square = self.centre**2 + 2 * self.centre * self.scale * z_mean + self.scale**2 * z_square
         left, left_square = self._left_open()
-        is_open = self.chance_open >= 1.0
-        mean = np.where(is_open, mean, self.chance_open * left)
-        square = np.where(is_open, square, self.chance_open * left_square)
+        mean = self.trust * mean + (1 - self.trust) * self.chance_open * left
+        square = self.trust * square + (1 - self.trust) * self.chance_open * left_square
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
     def _left_open(self) -> tuple[Floats, Floats]:
@@ -108,14 +109,20 @@ class GapMap:
         gap_pbe: np.ndarray,
         closing: np.ndarray | float = 0.0,
         blur: np.ndarray | float = 0.0,
+        overlap: np.ndarray | None = None,
     ) -> DearGaps:
         """What HSE06 will say.
+
+        Where PBE's bands overlap and it is known how much, the networks go on below zero: HSE06 opens an overlap as it
+        would a gap near zero. No published pair tells how well that holds, so it weighs as much as what composition
+        says of closed gaps.
 
         Args:
             composition: (n, 90) of :func:`materia.search.composition_features`.
             gap_pbe: (n,) eV.
             closing: (n,) or one number: eV to be taken from HSE06's gap (spin-orbit coupling).
             blur: how uncertain that is, eV.
+            overlap: (n,) eV by which PBE's bands overlap, 0 where they do not; None: not known.
 
         Raises:
             SearchError: shapes that do not fit.
@@ -129,10 +136,12 @@ class GapMap:
         members = forward(a, (inputs(x, gap) - a["mean"]) / a["spread"])
         scale = np.sqrt(a["floor"].item() ** 2 + a["slope"].item() ** 2 * members.var(0))
         logit = ((x - a["closed_mean"]) / a["closed_spread"]) @ a["closed_weights"] + a["closed_bias"].item()
+        below = np.zeros(len(gap)) if overlap is None else np.asarray(overlap, dtype=np.float64)
         return DearGaps(
-            centre=gap + members.mean(0) - less + self.offset,
+            centre=gap - below + members.mean(0) - less + self.offset,
             scale=np.hypot(scale * self.stretch, blur),
-            chance_open=np.where(gap > CLOSED, 1.0, 1 / (1 + np.exp(-logit))),
+            trust=np.where(gap > CLOSED, 1.0, 0.0 if overlap is None else BELOW_ZERO),
+            chance_open=1 / (1 + np.exp(-logit)),
             errors=a["errors"],
             opened=a["opened"],
             closing=np.asarray(less),
