@@ -14,7 +14,7 @@ from ase.build import bulk
 
 from materia.crystal import Crystal
 from materia.record import JobSpec
-from materia.simulation import ROUGH, engine, make_job
+from materia.simulation import ROUGH, engine, make_job, recipe
 
 pytestmark = pytest.mark.gpaw
 if not engine("gpaw").capabilities().available:
@@ -37,6 +37,16 @@ def run(folder: Path, spec: JobSpec, **changes: Any) -> dict[str, Any]:
 def relaxed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     stretched = Crystal.from_ase(bulk("Si", "diamond", a=5.60))
     return run(tmp_path_factory.mktemp("si") / "relax", make_job("relax", stretched, ROUGH))
+
+
+@pytest.mark.parametrize(("symbol", "structure"), [("Ca", "fcc"), ("Ba", "bcc")])
+def test_a_metal_whose_bound_states_are_all_filled_gets_empty_bands(
+    symbol: str, structure: str, tmp_path: Path
+) -> None:
+    """GPAW takes as many bands as there are bound states, five for ten electrons: an insulator by decree."""
+    recipe("static")(Crystal.from_ase(bulk(symbol, structure)), ROUGH, engine("gpaw"), tmp_path)
+    log = (tmp_path / "scf.txt").read_text()
+    assert float(log.split("Fermi level:")[1].split()[0]) < 20.0
 
 
 def test_relaxation_finds_the_cell_and_keeps_the_symmetry(relaxed: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 MIXING = "steadier density mixing"
+EMPTY = 4  # bands above the occupied ones where GPAW's own choice leaves none
 NO_SYMMETRY = "k-points not reduced by the point group"
 REBUILD = "load the modules it was built with, or build it again: make gpaw"
 LIBXC = "GPAW was built without libxc: install libxc's headers and build it again, `make gpaw` (docs/installation.md)"
@@ -62,6 +63,13 @@ def _setup(element: str, xc: str) -> tuple[str, int]:
 
 
 @cache
+def _bound_states(element: str, xc: str) -> int:
+    """Orbitals of the bound states of its PAW dataset: GPAW takes no more bands than these by itself."""
+    data, _ = _setup_data(element, xc)
+    return sum(2 * int(momentum) + 1 for momentum in re.findall(rb'<state\s+n="\d+"\s+l="(\d)"', data))
+
+
+@cache
 def setup_fingerprint(element: str, xc: str) -> str:
     """What GPAW's logs call the ``id`` of a PAW dataset: the MD5 of the unpacked file.
 
@@ -80,6 +88,11 @@ def _setup_data(element: str, xc: str) -> tuple[bytes, Path]:
             remedy="leave the element out of the space, or add the dataset to GPAW_SETUP_PATH",
         )
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes(), path
+
+
+def _own_bands(crystal: Crystal, level: Level) -> int:
+    """Bands that GPAW takes by itself at most."""
+    return sum(n * _bound_states(element, level.xc) for element, n in crystal.composition.items())
 
 
 class GPAWEngine:
@@ -147,6 +160,8 @@ class GPAWEngine:
             "spinpol": False,
             "txt": str(log),
         }
+        if 2 * _own_bands(crystal, level) <= (electrons := self.n_electrons(crystal, level)):
+            settings["nbands"] = electrons // 2 + EMPTY  # fcc calcium: all would be full, and it is a metal
         if remedy == MIXING:
             settings |= {"mixer": Mixer(0.02, 5, 100.0), "maxiter": 1000}
         if remedy == NO_SYMMETRY:
