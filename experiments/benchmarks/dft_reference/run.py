@@ -14,7 +14,10 @@ import argparse
 import csv
 import gzip
 import json
+import os
+import platform
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +192,11 @@ def main() -> int:
     figures = compared(found)
     if options.experiment is not None:
         figures["against_experiment"] = measured(figures, options.experiment)
+    figures |= {
+        "seed": None,
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "versions": {name: version(name) for name in ("materia", "gpaw", "gpaw-data", "ase", "numpy")},
+    }
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures))
