@@ -46,8 +46,7 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
         try:
             pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
             for row in database.picks():
-                stopped = row.pick.state is PickState.STOPPED and row.pick.labels  # on a rung, not before the first
-                if row.pick.state in (PickState.COMPUTED, PickState.FAILED) or stopped:
+                if row.pick.labelled or row.pick.state is PickState.FAILED:
                     entry = _entry(row, pool, ledger, ladder)
                     entries[entry.id] = entry
         finally:

@@ -30,12 +30,12 @@ def expected_costs(
     if beliefs is None or all(rung.climb is None for rung in rungs):
         return knowledge.costs
     chances = {name: np.exp(log) for name, log in conditions.log_probabilities(beliefs).items()}
-    reached, total = np.ones(beliefs.n), np.zeros(beliefs.n)
+    passed, reached, total = np.ones(beliefs.n), np.ones(beliefs.n), np.zeros(beliefs.n)
     known: set[str] = set()
     for k, rung in enumerate(rungs):
         if rung.climb is not None and k > 0:
-            passed = _passes(knowledge, conditions, beliefs, chances, known, rung.climb.least, before_round)
-            reached = reached * (passed + (1 - passed) * rung.climb.share)
+            passed = passed * _passes(knowledge, conditions, beliefs, chances, known, rung.climb.least, before_round)
+            reached = passed + (1 - passed) * rung.climb.share  # who is let up once is let up to the top
         total += reached * knowledge.rung_costs[:, k]
         known |= given_by(rung.recipe, electrons=campaign.rungs[k][1].potential is None)
     return total

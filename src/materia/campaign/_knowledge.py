@@ -17,7 +17,6 @@ from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
 from materia.crystal import same_phase
 from materia.errors import ElementError
-from materia.record import PickState
 from materia.search import Beliefs
 from materia.simulation import level_hash
 from materia.stability import Hull, HullEntry
@@ -117,7 +116,7 @@ class Knowledge:
         phases = [(entry.id, entry.structure, entry.labels) for entry in self.campaign.dataset.computed]
         for row in self.campaign.database.picks():
             known = before_round is None or row.pick.round < before_round
-            if known and row.pick.state in (PickState.COMPUTED, PickState.STOPPED):
+            if known and row.pick.labelled:
                 phases.append((row.pick.candidate_id, row.structure, row.pick.labels))
         entries = [
             HullEntry(name, structure.composition, label.value)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._dear import DEAR
 from materia.campaign._folder import Campaign
-from materia.record import PickState
 from materia.simulation import level_hash
 
 LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)  # whoever asks for one of these is helped by labels of the other
@@ -174,7 +173,7 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
         values = {x.quantity: x.value for x in entry.labels if not imported or x.level_hash == own}
         known[f"dataset/{entry.id}"] = Example(entry.initial, learnable(values), entry.formula)
     for row in campaign.database.picks():
-        if row.pick.state in (PickState.COMPUTED, PickState.STOPPED):
+        if row.pick.labelled:
             crystal = campaign.pool.crystal(row.pick.candidate_index)
             values = {label.quantity: label.value for label in row.pick.labels}
             known[f"pick/{row.pick.candidate_id}"] = Example(crystal, learnable(values), crystal.formula)

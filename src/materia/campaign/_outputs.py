@@ -119,7 +119,7 @@ def _write_database(campaign: Campaign) -> None:
             jobs=(),
         )
         for row in campaign.database.picks()
-        if row.pick.state is PickState.COMPUTED or (row.pick.state is PickState.STOPPED and row.pick.labels)
+        if row.pick.labelled
     ]
     if entries:
         export(entries, campaign.folder / "results.db")

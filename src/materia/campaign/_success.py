@@ -49,7 +49,7 @@ class Successes:
 
     def _tells(self, row: PickRow) -> bool:
         """Whether how a pick ended says something about the material."""
-        if row.pick.state is PickState.COMPUTED or (row.pick.state is PickState.STOPPED and row.pick.labels):
+        if row.pick.labelled:
             return True
         outcome = self.ledger.outcome(row.job_key) if row.pick.state is PickState.FAILED else None
         return outcome is not None and outcome.kind in _OF_THE_MATERIAL

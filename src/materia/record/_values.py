@@ -193,6 +193,11 @@ class Pick:
     reason: str = ""
     labels: tuple[Label, ...] = ()
 
+    @property
+    def labelled(self) -> bool:
+        """Whether its labels count: it was computed, or stopped after a rung had given some."""
+        return self.state is PickState.COMPUTED or (self.state is PickState.STOPPED and bool(self.labels))
+
 
 @dataclass(frozen=True)
 class Climb:

@@ -3,8 +3,8 @@
 Where the valence edge is made of an anion's p shell, its upper states rise by a third of the shell's splitting, which
 grows with a power of the atomic number. Prefactor and power are those of the project's own calculations with Te
 (0.30 to 0.34 eV in BeTe, MgTe, ZnTe), As (0.07 to 0.10 eV), P and S (0.01 to 0.03 eV), see
-``experiments/benchmarks/dft_reference``. Conduction edges of Tl, Pb and Bi fall by some tenths of an eV more, by how
-much depends on the crystal; that is mostly uncertainty here.
+``experiments/benchmarks/dft_reference``. Conduction edges of Tl, Pb and Bi fall by some tenths of an eV more (PbTe: by
+0.65 eV in all), how much depends on the crystal; that is mostly uncertainty here.
 """
 
 from __future__ import annotations
