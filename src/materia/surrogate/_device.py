@@ -1,7 +1,8 @@
-"""Where tensors live and how many threads work on them."""
+"""Where tensors live, how many threads work on them, and that they come out the same every time."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,3 +39,23 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, let sums be taken in one order inside the block, so that the same work gives the same bits.
+
+    Without, many threads add to one number as they come, and predictions differ from call to call in the last digits.
+    On a CPU they do not, and nothing is changed.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # NVIDIA's condition for repeatable products
+    before = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=lenient)

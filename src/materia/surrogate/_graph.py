@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from materia.crystal import Crystal
 from materia.errors import ModelError
+
+_SHARE_OF_GPU = 0.5  # of its free memory that graphs may take; the rest is for the network's work
 
 
 @dataclass  # not frozen: Lightning sets the fields when it changes their precision; nobody else does
@@ -132,8 +135,10 @@ class GraphStore:
 
     def largest_degree(self) -> Tensor:
         """(S,) the largest number of neighbours of any atom of each structure."""
-        owner = torch.repeat_interleave(torch.arange(len(self)), self.atoms.diff())
-        return torch.zeros(len(self), dtype=torch.int64).scatter_reduce_(0, owner, self.degree, "amax")
+        device = self.numbers.device
+        owner = torch.repeat_interleave(torch.arange(len(self), device=device), self.atoms.diff())
+        largest = torch.zeros(len(self), dtype=torch.int64, device=device)
+        return largest.scatter_reduce_(0, owner, self.degree, "amax")
 
     def has_lone_atom(self) -> Tensor:
         """(S,) whether some atom of the structure has no neighbour at all."""
@@ -141,6 +146,15 @@ class GraphStore:
         lone = torch.zeros(len(self), dtype=torch.bool)
         lone[owner[self.degree == 0]] = True
         return lone
+
+    def to(self, device: torch.device) -> GraphStore:
+        """The same graphs on that device, where batches are then cut; where they lie, if it has no room for them."""
+        tensors: dict[str, Any] = {f.name: t for f in fields(self) if isinstance(t := getattr(self, f.name), Tensor)}
+        if device.type == "cuda":
+            size = sum(t.numel() * t.element_size() for t in tensors.values())
+            if size > _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+                return self
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
     def require(self, cutoff: float) -> None:
         """Refuse graphs that lack pairs a network of that cutoff needs."""
@@ -152,13 +166,14 @@ class GraphStore:
 
     def batch(self, index: Sequence[int] | Tensor) -> Batch:
         """The structures of those rows as one padded batch."""
-        rows = torch.as_tensor(index, dtype=torch.int64)
+        device = self.numbers.device
+        rows = torch.as_tensor(index, dtype=torch.int64, device=device)
         n_atoms = self.atoms.diff()[rows]
         first = torch.cumsum(n_atoms, 0) - n_atoms  # where each structure begins in the batch
-        structure = torch.repeat_interleave(torch.arange(len(rows)), n_atoms)
-        atom = self.atoms[rows][structure] + torch.arange(len(structure)) - first[structure]
+        structure = torch.repeat_interleave(torch.arange(len(rows), device=device), n_atoms)
+        atom = self.atoms[rows][structure] + torch.arange(len(structure), device=device) - first[structure]
         degree = self.degree[atom]
-        slots = torch.arange(max(1, int(degree.max()) if len(degree) else 1))
+        slots = torch.arange(max(1, int(degree.max()) if len(degree) else 1), device=device)
         mask = slots < degree[:, None]
         pair = torch.where(mask, self.pairs[atom][:, None] + slots, 0)
         if len(self.neighbour) == 0:  # nothing but lone atoms: every slot is padding

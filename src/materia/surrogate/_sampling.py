@@ -69,7 +69,7 @@ def training_loader(
     store: GraphStore, rows: Sequence[int], batch_size: int, seed: int, world: World | None = None
 ) -> DataLoader[Any]:
     """Loader of shuffled batches over some rows of the store: this process' share, and all rows of the batch."""
-    sampler = BucketSampler(rows, store.largest_degree(), batch_size, seed)
+    sampler = BucketSampler(rows, store.largest_degree().cpu(), batch_size, seed)
     return DataLoader(Shares(store, world or World()), batch_sampler=sampler, collate_fn=_as_is)
 
 

@@ -18,7 +18,7 @@ from materia.quantities import Form, Kind, Quantity, declare, quantity
 from materia.surrogate._calibration import Z90, Calibration
 from materia.surrogate._canaries import canary_columns, require_canaries
 from materia.surrogate._compiled import compile_network
-from materia.surrogate._device import resolve_device, threads
+from materia.surrogate._device import repeatable, resolve_device, threads
 from materia.surrogate._drift import Drift, calibrated, drift, remoteness
 from materia.surrogate._evidence import Evidence
 from materia.surrogate._files import read_model, write_model
@@ -32,7 +32,7 @@ from materia.surrogate._progress import bar
 from materia.surrogate._towers import Towers, make_network, plan_of
 
 _BATCH = 16  # larger ones fall out of a CPU's cache: 64 take up to twice as long
-_BATCH_GPU = 2048
+_BATCH_GPU = 512  # on an H100 as fast as 2048, in a quarter of the memory
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Member:
         """Mean (n, W) and spread (n, W) over replicas of the learned columns, and latents (n, C)."""
         network = self.network.to(device).eval()
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
-        with torch.inference_mode():
-            for batch in store.batches(_BATCH if device.type == "cpu" else _BATCH_GPU):
+        with torch.inference_mode(), repeatable(device):
+            for batch in store.to(device).batches(_BATCH if device.type == "cpu" else _BATCH_GPU):
                 values, latent = network(batch.to(device, network.centre.dtype))
-                parts.append((batch.index, network.physical(values.double()).cpu(), latent.float().cpu()))
+                parts.append((batch.index.cpu(), network.physical(values.double()).cpu(), latent.float().cpu()))
         self.network.to("cpu")
         if not parts:
             empty = np.zeros((0, network.layout.width))

@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 from materia.errors import ModelError
 from materia.surrogate._augment import Part, perturb
 from materia.surrogate._compiled import compile_network
-from materia.surrogate._device import resolve_device
+from materia.surrogate._device import repeatable, resolve_device
 from materia.surrogate._distributed import World
 from materia.surrogate._graph import Batch, GraphStore
 from materia.surrogate._loss import masked_loss
@@ -204,10 +204,12 @@ def train_member(
         module.double()  # Lightning would do it only after it has read a checkpoint into single precision
     if settings.compile:
         compile_network(network, resolve_device(settings.device))
+    # on a GPU batches are cut there: for a small network, putting them together costs a CPU as much as the GPU's work
+    store = task.store.to(resolve_device(settings.device))
     callbacks: list[Callback] = [_Watcher(checkpoint, settings.checkpoint_every, logger, progress, world)]
     validation = None
     if settings.patience is not None and len(task.watch):
-        validation = plain_loader(task.store, task.watch, 64)
+        validation = plain_loader(store, task.watch, 64)
         callbacks.append(EarlyStopping("watch_loss", patience=settings.patience, check_finite=True))
     with _quiet():
         trainer = pl.Trainer(
@@ -229,9 +231,10 @@ def train_member(
             plugins=[TorchElasticEnvironment() if world.together else LightningEnvironment()],
         )
         resume = {"ckpt_path": checkpoint, "weights_only": True} if world.told(_exists(checkpoint)) else {}
-        loader = training_loader(task.store, task.rows, settings.batch_size, task.seed, world)
+        loader = training_loader(store, task.rows, settings.batch_size, task.seed, world)
         try:
-            trainer.fit(module, loader, validation, **resume)
+            with repeatable(resolve_device(settings.device)):
+                trainer.fit(module, loader, validation, **resume)
         except SIGTERMException:  # Lightning ends the epoch, then would leave with exit status 0
             signal.raise_signal(signal.SIGTERM)  # its handler is gone: the process ends as asked
             raise
