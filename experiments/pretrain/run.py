@@ -1,10 +1,12 @@
-"""Train the shipped weights on published Materials Project data.
+"""Train the shipped weights on published Materials Project data, or weights that know nothing of a replay's pool.
 
     python experiments/pretrain/run.py --data FOLDER [--out data/weights/base] [--members 2] [--epochs 20]
+    python experiments/pretrain/run.py --data FOLDER --out OUT --leave-out REPLAY.yaml --max-atoms 20
 
 FOLDER holds ``mp_20_biternary/mp_20_biternary.jsonl.gz`` and ``multifidelity_gaps/multifidelity_gaps.jsonl.gz``
 (one record a line: id, structure, targets). Rows are joined by Materials Project id. Every reduced formula
-of the project's own dataset is left out, so that its held-out formulas are unseen however it is split.
+of the project's own dataset is left out, so that its held-out formulas are unseen however it is split; with
+``--leave-out`` every formula of that pool instead, and cells are rescaled as that replay rescales them.
 A run that was cut off goes on from its checkpoints.
 """
 
@@ -20,7 +22,9 @@ from pathlib import Path
 from pymatgen.core import Composition
 
 from materia import quantities as q
-from materia.crystal import Crystal
+from materia.crystal import Crystal, touching_volume
+from materia.search import Conditions
+from materia.search.replay import DataSettings, KnownPool, load_replay
 from materia.surrogate import Example, Surrogate, SurrogateSettings, train
 
 HERE = Path(__file__).parent
@@ -43,12 +47,30 @@ def normal(formula: str) -> str:
     return Composition(formula).reduced_formula
 
 
-def read_examples(data: Path, exclude: set[str], max_atoms: int) -> list[Example]:
-    """One example per Materials Project id, with every target known for it."""
+def located(data: Path, name: str) -> Path:
+    """A file of the folder, in whatever subfolder it lies."""
+    return next(data.rglob(Path(name).name))
+
+
+def pool_of(replay: Path, data: Path) -> tuple[set[str], DataSettings]:
+    """Formulas of a replay's pool, and how it treats its structures."""
+    settings = load_replay(replay)
+    records = located(data, str(settings.data.records))
+    about = settings.data.model_copy(update={"records": str(records)})
+    pool = KnownPool.load(about, Conditions(settings.objectives, settings.constraints))
+    return {normal(formula) for formula in pool.formulas}, about
+
+
+def read_examples(data: Path, exclude: set[str], max_atoms: int, touching: bool = False) -> list[Example]:
+    """One example per Materials Project id, with every target known for it.
+
+    Args:
+        touching: rescale every cell to the volume at which its closest atoms touch.
+    """
     crystals: dict[str, Crystal] = {}
     targets: dict[str, dict[str, float]] = {}
     for name, columns in SOURCES.items():
-        with gzip.open(data / name, "rt") as lines:
+        with gzip.open(located(data, name), "rt") as lines:
             for row in map(json.loads, lines):
                 if len(row["structure"]["species"]) > max_atoms:
                     continue
@@ -59,7 +81,10 @@ def read_examples(data: Path, exclude: set[str], max_atoms: int) -> list[Example
     for key in sorted(crystals):
         group = normal(crystals[key].formula)
         if group not in exclude and targets[key]:
-            examples.append(Example(crystals[key], targets[key], group))
+            crystal = crystals[key]
+            if touching:
+                crystal = crystal.scaled_to_volume(touching_volume(crystal))
+            examples.append(Example(crystal, targets[key], group))
     return examples
 
 
@@ -68,20 +93,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "data/weights/base")
     parser.add_argument("--exclude", type=Path, default=HERE.parent / "dataset_formulas.txt")
+    parser.add_argument("--leave-out", type=Path, help="replay file: no formula of its pool is learned from")
     parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--max-atoms", type=int, default=10)
     args = parser.parse_args()
 
-    exclude = {normal(line.strip()) for line in args.exclude.read_text().splitlines() if line.strip()}
-    examples = read_examples(args.data, exclude, args.max_atoms)
+    if args.leave_out is not None:
+        exclude, about = pool_of(args.leave_out, args.data)
+        examples = read_examples(args.data, exclude, args.max_atoms, about.volume == "touching")
+    else:
+        exclude = {normal(line.strip()) for line in args.exclude.read_text().splitlines() if line.strip()}
+        examples = read_examples(args.data, exclude, args.max_atoms)
+    known = {name for example in examples for name in example.targets}
     settings = SurrogateSettings(
         channels=48,
         layers=3,
         members=args.members,
         folds=10,
         epochs=args.epochs,
-        batch_size=32,
+        batch_size=args.batch_size,
         learning_rate=4e-3,
         ema=0.995,
         strain=0.02,
@@ -91,7 +123,7 @@ def main() -> None:
     )
     model = train(
         examples,
-        targets=[q.FORMATION_ENERGY_MP, q.GAP_MP, q.GAP_HSE06],
+        targets=[name for name in (q.FORMATION_ENERGY_MP, q.GAP_MP, q.GAP_HSE06) if name in known],
         settings=settings,
         folder=args.out,
         seed=0,
@@ -99,11 +131,11 @@ def main() -> None:
         progress=False,
     )
     card = {
-        "name": "base",
-        "purpose": "starting point for fine-tuning on a project's own labels; not for use as it is",
+        "name": "base" if args.leave_out is None else args.out.name,
+        "purpose": "starting point for fine-tuning on labels of one's own; not for use as it is",
         "licence": "CC BY 4.0",
         "credit": CREDIT,
-        "data": {name: hashlib.sha256((args.data / name).read_bytes()).hexdigest() for name in SOURCES},
+        "data": {name: hashlib.sha256(located(args.data, name).read_bytes()).hexdigest() for name in SOURCES},
         "max_atoms": args.max_atoms,
         "excluded_formulas": sorted(exclude),
         "validation_split": "tenths of the reduced formulas; member k was validated on tenth k",

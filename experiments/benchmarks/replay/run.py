@@ -1,6 +1,6 @@
 """What strategies find on data with known answers, against what chance, a chemist and a forest find.
 
-    python experiments/benchmarks/replay/run.py --records FOLDER [--goals mp20_absorber,...] [--quick]
+    python experiments/benchmarks/replay/run.py --records FOLDER [--weights FOLDER] [--goals A,B...] [--quick]
 
 One replay file a goal (beside this script), 20 seeds each. The last line printed is the result as JSON.
 """
@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from materia.campaign import replay
-from materia.search.replay import ReplaySettings, load_replay
+from materia.search.replay import ReplaySettings, StrategySettings, load_replay
 
 HERE = Path(__file__).parent
 QUICK = ("own_pool",)
 
 
-def settings_of(goal: str, records: Path | None, quick: bool) -> ReplaySettings | None:
-    """The goal's replay file, its records looked for in ``records``; None where they are not there."""
+def settings_of(goal: str, records: Path | None, weights: Path | None, quick: bool) -> ReplaySettings | None:
+    """The goal's replay file, its records looked for in ``records``; None where they are not there.
+
+    Networks that start from ``weights/NAME`` start from that folder of ``weights``, and are left out without.
+    """
     settings = load_replay(HERE / f"{goal}.yaml")
     if settings.data.records is not None:
         name = Path(settings.data.records).name
@@ -28,10 +31,24 @@ def settings_of(goal: str, records: Path | None, quick: bool) -> ReplaySettings 
         if not found:
             return None
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"records": str(found[0])})})
-    if not quick:
-        return settings
-    cheap = tuple(s for s in settings.strategies if s.learner != "network")
-    return settings.model_copy(update={"seeds": 4, "strategies": cheap})
+    if quick:
+        cheap = tuple(s for s in settings.strategies if s.learner != "network")
+        return settings.model_copy(update={"seeds": 4, "strategies": cheap})
+    strategies = (with_weights(s, weights) for s in settings.strategies)
+    return settings.model_copy(update={"strategies": tuple(s for s in strategies if s is not None)})
+
+
+def with_weights(strategy: StrategySettings, weights: Path | None) -> StrategySettings | None:
+    """The strategy, its weights looked for in that folder; None where they are not there."""
+    named = {k: Path(str(v)).name for k, v in strategy.options.items() if str(v).startswith("weights/")}
+    if not named:
+        return strategy
+    missing = [name for name in named.values() if weights is None or not (weights / name / "card.json").is_file()]
+    if weights is None or missing:
+        print(f"{strategy.name}: left out, its weights {', '.join(missing)} are not in {weights}", flush=True)
+        return None
+    there = {key: str(weights / name) for key, name in named.items()}
+    return strategy.model_copy(update={"options": {**strategy.options, **there}})
 
 
 def brief(result: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +72,7 @@ def brief(result: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, help="folder (searched below) with the published datasets")
+    parser.add_argument("--weights", type=Path, help="folder with what experiments/pretrain/run.py --leave-out made")
     parser.add_argument("--goals", default=",".join(sorted(p.stem for p in HERE.glob("*.yaml"))))
     parser.add_argument("--folder", type=Path, default=Path("replays"), help="runs, figures and pages, by goal")
     parser.add_argument("--jobs", type=int, default=None)
@@ -63,7 +81,7 @@ def main() -> None:
     result: dict[str, Any] = {}
     goals: dict[str, Any] = {}
     for goal in QUICK if args.quick else args.goals.split(","):
-        settings = settings_of(goal, args.records, args.quick)
+        settings = settings_of(goal, args.records, args.weights, args.quick)
         if settings is None:
             print(f"{goal}: left out, its records are not in {args.records}", flush=True)
             continue

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import doctor
     from materia.campaign._import import Imported, import_calculations
+    from materia.campaign._informed_forest import InformedForest
     from materia.campaign._loop import Driver, Phase, Step, run, step
     from materia.campaign._plan import plan, require_worth
     from materia.campaign._predict import predict
@@ -32,6 +33,7 @@ _HOME = {
     "Driver": "_loop",
     "Finding": "_doctor",
     "Imported": "_import",
+    "InformedForest": "_informed_forest",
     "Phase": "_loop",
     "Screened": "_screen",
     "SiteJob": "_train_job",
@@ -72,6 +74,7 @@ __all__ = [
     "Driver",
     "Finding",
     "Imported",
+    "InformedForest",
     "Phase",
     "Screened",
     "SiteJob",

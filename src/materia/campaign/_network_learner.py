@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ class NetworkLearner:
 
     Args:
         every: rounds from one training to the next; in between the last model goes on predicting.
+        predict_on: device of the predictions. They gain from a GPU on any large pool; training on a few hundred
+            labels does not, so ``device: cpu`` may go with it.
         **settings: fields of :class:`materia.surrogate.SurrogateSettings`.
     """
 
-    def __init__(self, every: int = 1, **settings: Any) -> None:
-        self.every = every
+    def __init__(self, every: int = 1, predict_on: str = "auto", **settings: Any) -> None:
+        self.every, self.predict_on = every, predict_on
         self.settings = SurrogateSettings.model_validate(settings)
         self._rounds = 0
         self._learned: Learned | None = None
@@ -57,6 +60,7 @@ class NetworkLearner:
             previous=None if self._last is None else self._last.name,
             progress=False,
         )
+        model = replace(model, device=self.predict_on)
         if self._last is not None:
             self._last.cleanup()
         self._last = folder

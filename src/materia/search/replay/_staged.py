@@ -17,6 +17,7 @@ from materia.search._stages import gain_of_both, gain_of_dear
 from materia.search.replay._pool import KnownPool
 
 CHEAP, DEAR = 0, 1
+MIN_PAIRS = 3  # of calculations, for a line and what they scatter about it
 RESULTS = 9  # equally likely results of a cheap calculation that are looked ahead to
 _NODES = [NormalDist().inv_cdf((k + 0.5) / RESULTS) for k in range(RESULTS)]  # where they lie, in standard deviations
 
@@ -62,13 +63,18 @@ class StagedRun:
         return {"steps": [list(step) for step in self.steps], "cost": self.cost, "reached": self.reached}
 
 
-def play_by_gain(pool: KnownPool, conditions: Conditions, stages: Stages, seed: int) -> StagedRun:
+def play_by_gain(
+    pool: KnownPool, conditions: Conditions, stages: Stages, seed: int, told: np.ndarray | None = None
+) -> StagedRun:
     """Next is what promises most hits per cost, of either kind (:mod:`materia.search._stages`).
 
     A forest predicts the cheap quantity from composition and cell, a calibrated map the dear one from these and the
     cheap one; the map is asked for what is known of the cheap quantity, or for equally likely results of it.
+
+    Args:
+        told: (n, d) float32: what forest and map are told of the candidates instead of composition and cell.
     """
-    state = _State(pool, conditions, stages, seed)
+    state = _State(pool, conditions, stages, seed, told)
     while not state.enough and not state.has.all():
         known = np.flatnonzero(state.has[CHEAP] & ~state.has[DEAR])
         blank = np.flatnonzero(~state.has[CHEAP])
@@ -89,13 +95,23 @@ def play_by_gain(pool: KnownPool, conditions: Conditions, stages: Stages, seed: 
 
 
 def play_ladder(
-    pool: KnownPool, conditions: Conditions, stages: Stages, seed: int, window: tuple[float, float]
+    pool: KnownPool,
+    conditions: Conditions,
+    stages: Stages,
+    seed: int,
+    window: tuple[float, float] | None,
+    told: np.ndarray | None = None,
 ) -> StagedRun:
     """The usual ladder: candidates most likely to have the cheap quantity inside a window come first, and of those
     that have it the dear quantity is computed.
+
+    Args:
+        window: of the cheap quantity; None: the window of the dear one, brought over by a straight line through the
+            calculations at the start and widened on both sides by what they scatter about it (one standard deviation).
+        told: (n, d) float32: what the forest is told of the candidates instead of composition and cell.
     """
-    state = _State(pool, conditions, stages, seed)
-    low, high = window
+    state = _State(pool, conditions, stages, seed, told)
+    low, high = state.window_at_hand() if window is None else window
     while not state.enough and not state.has[CHEAP].all():
         blank = np.flatnonzero(~state.has[CHEAP])
         mean, std = state.forest(seed * 100_003 + state.rounds).predict(state.x[blank])
@@ -113,7 +129,9 @@ def play_ladder(
 class _State:
     """What has been computed of a pool so far, and at what cost."""
 
-    def __init__(self, pool: KnownPool, conditions: Conditions, stages: Stages, seed: int) -> None:
+    def __init__(
+        self, pool: KnownPool, conditions: Conditions, stages: Stages, seed: int, told: np.ndarray | None = None
+    ) -> None:
         if set(conditions.intervals) != {stages.dear}:
             asked = ", ".join(conditions.intervals) or "nothing"
             raise ConfigError(f"conditions on {asked}", remedy=f"only {stages.dear} may have one")
@@ -121,7 +139,7 @@ class _State:
         self.low, self.high = conditions.intervals[stages.dear]
         self.hits = pool.hits(conditions)
         self.wanted = max(1, int(np.ceil(stages.share * self.hits.sum())))
-        self.x = pool.described
+        self.x = pool.described if told is None else told
         self.has = np.zeros((2, len(pool)), dtype=bool)
         self.steps: list[tuple[int, int]] = []
         self.rounds = 0
@@ -149,6 +167,17 @@ class _State:
         rows = np.flatnonzero(self.has[DEAR])
         cheap, dear = (self.pool.values[name][rows] for name in (self.stages.cheap, self.stages.dear))
         return _Map(self.x[rows], cheap, dear, self.stages.trees, seed)
+
+    def window_at_hand(self) -> tuple[float, float]:
+        """The window of the dear quantity in terms of the cheap one, from what is computed of both; as it is where that
+        is too little."""
+        rows = np.flatnonzero(self.has.all(axis=0) & (self.pool.values[self.stages.cheap] > 0))
+        if len(rows) < MIN_PAIRS:
+            return self.low, self.high
+        cheap, dear = (self.pool.values[name][rows] for name in (self.stages.cheap, self.stages.dear))
+        slope, shift = np.polyfit(cheap, dear, 1)
+        spread = float((dear - slope * cheap - shift).std(ddof=2))
+        return (self.low - shift - spread) / slope, (self.high - shift + spread) / slope
 
     def chances(self, dear: _Map, rows: np.ndarray, cheap: Floats) -> Floats:
         """Probability of a hit of some rows, were the cheap quantity this."""

@@ -41,7 +41,7 @@ class ForestLearner:
     def learn(self, pool: KnownPool, rows: np.ndarray, labels: Mapping[str, Floats], seed: int) -> Learned:
         from sklearn.ensemble import ExtraTreesRegressor
 
-        x = self._matrix(pool)
+        x = self.matrix(pool)
         y = np.column_stack(list(labels.values()))
         scale = np.maximum(y.std(axis=0), 1e-9)
         model = ExtraTreesRegressor(self.trees, max_features=self.max_features, random_state=seed, n_jobs=1)
@@ -50,5 +50,6 @@ class ForestLearner:
         mean, std = each.mean(axis=0), each.std(axis=0) + self.floor * scale
         return Learned({name: (mean[:, j], std[:, j]) for j, name in enumerate(labels)})
 
-    def _matrix(self, pool: KnownPool) -> np.ndarray:
+    def matrix(self, pool: KnownPool) -> np.ndarray:
+        """(n, d) float32: what it is told of the candidates."""
         return pool.described if self.features == "cell" else np.ascontiguousarray(pool.described[:, :COMPOSITION])

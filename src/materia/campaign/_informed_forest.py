@@ -1,0 +1,36 @@
+"""A forest that is told what a trained network says: the network's knowledge at the price of a forest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from materia.search.replay import KnownPool
+from materia.search.replay.forest import ForestLearner
+from materia.surrogate import Surrogate
+
+
+class InformedForest(ForestLearner):
+    """Trees on composition, cell, and a network's predictions and latent vectors, which are computed once.
+
+    The network is not trained again: it knows what it knew before the first round, and the trees learn what that is
+    worth for the quantities at hand. It must not have seen a label of the pool.
+
+    Args:
+        model: folder of the trained network; any quantities, the nearer to those looked for the better.
+        device: of its predictions.
+        **options: of :class:`~materia.search.replay.forest.ForestLearner`.
+    """
+
+    def __init__(self, model: str, device: str = "auto", **options: Any) -> None:
+        super().__init__(**options)
+        self.model, self.device = model, device
+        self._told: tuple[KnownPool, np.ndarray] | None = None
+
+    def matrix(self, pool: KnownPool) -> np.ndarray:
+        if self._told is None or self._told[0] is not pool:
+            found = Surrogate.load(self.model, device=self.device).predict(pool.crystals)
+            rows = np.column_stack([super().matrix(pool), found.mean, found.std, found.embedding])
+            self._told = (pool, np.ascontiguousarray(rows, dtype=np.float32))
+        return self._told[1]
