@@ -51,4 +51,4 @@ def test_it_sees_structures_and_no_value(pool: KnownPool) -> None:
 
 
 def test_it_is_installed_under_its_name() -> None:
-    assert isinstance(load("informed_forest", {"model": BASE, "trees": 5}), InformedForest)
+    assert isinstance(load("informed_forest", {"model": "base", "trees": 5}), InformedForest)

@@ -58,8 +58,7 @@ def conditions() -> Conditions:
     return Conditions([Objective(quantity=STAGES.dear, window=WINDOW)])
 
 
-AT_HAND = "at hand"  # a window that follows from the calculations at the start
-Window = tuple[float, float] | str
+Window = tuple[float, float]
 Task = tuple[int, Window | None]  # seed, and the ladder's window; None: by gain
 
 
@@ -67,7 +66,7 @@ def play(task: Task, pool: KnownPool, told: np.ndarray | None) -> StagedRun:
     seed, window = task
     if window is None:
         return play_by_gain(pool, conditions(), STAGES, seed, told)
-    return play_ladder(pool, conditions(), STAGES, seed, None if isinstance(window, str) else window, told)
+    return play_ladder(pool, conditions(), STAGES, seed, window, told)
 
 
 def play_all(folder: Path, pool: KnownPool, tasks: list[Task], model: Path | None) -> dict[Task, StagedRun]:
@@ -100,27 +99,21 @@ def interval(figures: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> dic
     return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
-def figures(runs: dict[Task, StagedRun], tasks: list[Task]) -> dict[str, Any]:
-    """What the choice by gain costs against the ladders: the best of all windows in hindsight, and the one at hand."""
+def compared(runs: dict[Task, StagedRun], tasks: list[Task]) -> dict[str, Any]:
+    """What the choice by gain costs against the best of the ladders, known in hindsight."""
     seeds = sorted({seed for seed, _ in tasks})
     windows = list(dict.fromkeys(window for _, window in tasks if window is not None))
     gain = np.array([runs[s, None].cost for s in seeds])
     ladders = {window: np.array([runs[s, window].cost for s in seeds]) for window in windows}
     reached = {w: sum(runs[s, w].reached for s in seeds) for w in windows}
-    tried = [w for w in windows if w != AT_HAND]
-    best = min([w for w in tried if reached[w] == len(seeds)] or tried, key=lambda w: float(ladders[w].mean()))
-
-    def over_gain(costs: np.ndarray) -> dict[str, float]:
-        return interval(np.stack([costs, gain]), lambda rows: rows[0].mean(axis=-1) / rows[1].mean(axis=-1))
-
-    ratio, at_hand = over_gain(ladders[best]), over_gain(ladders[AT_HAND])
+    best = min([w for w in windows if reached[w] == len(seeds)] or windows, key=lambda w: float(ladders[w].mean()))
+    ratio = interval(np.stack([ladders[best], gain]), lambda rows: rows[0].mean(axis=-1) / rows[1].mean(axis=-1))
     calculations = [[sum(stage == k for _, stage in runs[s, None].steps) for k in (0, 1)] for s in seeds]
     mean_of = np.mean(calculations, axis=0).round(1).tolist()
     return {
         "gain": ratio["value"],
         "low": ratio["low"],
         "high": ratio["high"],
-        "over_window_at_hand": at_hand,
         "cost": {"gain": round(float(gain.mean()), 1), "ladder": round(float(ladders[best].mean()), 1)},
         "calculations_by_gain": {"pbe": mean_of[0], "hse06": mean_of[1]},
         "best_ladder": best,
@@ -143,11 +136,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(1 if args.quick else SEEDS)
     windows: list[Window] = [(0.4, 1.0), (0.2, 1.2)] if args.quick else list(product(LOWS, HIGHS))
-    tasks: list[Task] = [(s, window) for window in (None, *windows, AT_HAND) for s in seeds]
+    tasks: list[Task] = [(s, window) for window in (None, *windows) for s in seeds]
     hits = pool.hits(conditions())
-    told = {} if args.weights is None else {"told": figures(play_all(folder, pool, tasks, args.weights), tasks)}
+    told = {} if args.weights is None else {"told": compared(play_all(folder, pool, tasks, args.weights), tasks)}
     result: dict[str, Any] = {
-        **figures(play_all(folder, pool, tasks, None), tasks),
+        **compared(play_all(folder, pool, tasks, None), tasks),
         **told,
         "seeds": len(seeds),
         "goal": {"pool": len(pool), "hits": int(hits.sum()), "wanted": int(np.ceil(STAGES.share * hits.sum()))},

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from materia.resources import resource
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.surrogate import Surrogate
@@ -18,14 +19,16 @@ class InformedForest(ForestLearner):
     worth for the quantities at hand. It must not have seen a label of the pool.
 
     Args:
-        model: folder of the trained network; any quantities, the nearer to those looked for the better.
+        model: folder of the trained network, or ``base`` for the shipped weights; any quantities, the nearer to those
+            looked for the better.
         device: of its predictions.
         **options: of :class:`~materia.search.replay.forest.ForestLearner`.
     """
 
     def __init__(self, model: str, device: str = "auto", **options: Any) -> None:
         super().__init__(**options)
-        self.model, self.device = model, device
+        self.model = str(resource("data/weights/base")) if model == "base" else model
+        self.device = device
         self._told: tuple[KnownPool, np.ndarray] | None = None
 
     def matrix(self, pool: KnownPool) -> np.ndarray:

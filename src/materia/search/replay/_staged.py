@@ -17,7 +17,6 @@ from materia.search._stages import gain_of_both, gain_of_dear
 from materia.search.replay._pool import KnownPool
 
 CHEAP, DEAR = 0, 1
-MIN_PAIRS = 3  # of calculations, for a line and what they scatter about it
 RESULTS = 9  # equally likely results of a cheap calculation that are looked ahead to
 _NODES = [NormalDist().inv_cdf((k + 0.5) / RESULTS) for k in range(RESULTS)]  # where they lie, in standard deviations
 
@@ -99,19 +98,18 @@ def play_ladder(
     conditions: Conditions,
     stages: Stages,
     seed: int,
-    window: tuple[float, float] | None,
+    window: tuple[float, float],
     told: np.ndarray | None = None,
 ) -> StagedRun:
     """The usual ladder: candidates most likely to have the cheap quantity inside a window come first, and of those
     that have it the dear quantity is computed.
 
     Args:
-        window: of the cheap quantity; None: the window of the dear one, brought over by a straight line through the
-            calculations at the start and widened on both sides by what they scatter about it (one standard deviation).
+        window: of the cheap quantity.
         told: (n, d) float32: what the forest is told of the candidates instead of composition and cell.
     """
     state = _State(pool, conditions, stages, seed, told)
-    low, high = state.window_at_hand() if window is None else window
+    low, high = window
     while not state.enough and not state.has[CHEAP].all():
         blank = np.flatnonzero(~state.has[CHEAP])
         mean, std = state.forest(seed * 100_003 + state.rounds).predict(state.x[blank])
@@ -167,17 +165,6 @@ class _State:
         rows = np.flatnonzero(self.has[DEAR])
         cheap, dear = (self.pool.values[name][rows] for name in (self.stages.cheap, self.stages.dear))
         return _Map(self.x[rows], cheap, dear, self.stages.trees, seed)
-
-    def window_at_hand(self) -> tuple[float, float]:
-        """The window of the dear quantity in terms of the cheap one, from what is computed of both; as it is where that
-        is too little."""
-        rows = np.flatnonzero(self.has.all(axis=0) & (self.pool.values[self.stages.cheap] > 0))
-        if len(rows) < MIN_PAIRS:
-            return self.low, self.high
-        cheap, dear = (self.pool.values[name][rows] for name in (self.stages.cheap, self.stages.dear))
-        slope, shift = np.polyfit(cheap, dear, 1)
-        spread = float((dear - slope * cheap - shift).std(ddof=2))
-        return (self.low - shift - spread) / slope, (self.high - shift + spread) / slope
 
     def chances(self, dear: _Map, rows: np.ndarray, cheap: Floats) -> Floats:
         """Probability of a hit of some rows, were the cheap quantity this."""
