@@ -2,8 +2,8 @@
 
     python experiments/convergence/run.py [--quick] [--out experiments/convergence/result.json]
 
-Seven compounds that span what is hard: covalent (Si, GaAs), 2p anions (MgO, AlN, LiF), semicore d (ZnS, CuCl). Each is
-computed at fixed PBE-near cells; deviations are against the largest cutoff or density. About 15 CPU minutes;
+Eight compounds that span what is hard: covalent (Si), 2p anions (MgO, AlN, LiF), semicore d (ZnS, CuCl, GaAs, GaN).
+Each is computed at fixed PBE-near cells; deviations are against the largest cutoff or density. About 30 CPU minutes;
 resumable: finished points are read from the result file. The last line is one JSON object with the worst deviations
 of the chosen level.
 """
@@ -26,6 +26,7 @@ from materia.simulation import STANDARD, engine
 COMPOUNDS = {
     "Si": ("diamond", 5.47), "GaAs": ("zincblende", 5.75), "MgO": ("rocksalt", 4.26), "AlN": ("zincblende", 4.40),
     "LiF": ("rocksalt", 4.06), "ZnS": ("zincblende", 5.45), "CuCl": ("zincblende", 5.44),
+    "GaN": ("zincblende", 4.55),
 }  # fmt: skip
 CUTOFFS = (400.0, 500.0, 600.0, 700.0, 800.0, 1000.0)
 DENSITIES = (2.0, 2.5, 3.5, 5.0)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ase.build import bulk
 
 from materia.crystal import Crystal, write_structure
+from materia.resources import resource
 
 VERBS = (
     "run", "submit", "step", "status", "report", "pin", "veto", "approve", "trace",
@@ -50,6 +54,29 @@ def test_doctor_says_what_is_there_and_whether_libxc_is() -> None:
     if "engine gpaw" in found and found["engine gpaw"]["ok"]:
         assert "gpaw: libxc" in found
     assert done.returncode == int(any(row["ok"] is False for row in found.values()))
+
+
+def test_doctor_names_the_paw_sets_that_the_references_were_not_computed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GPAW_SETUP_PATH", raising=False)
+
+    def references() -> dict[str, Any]:
+        rows = json.loads(materia("doctor", "--json").stdout)
+        row: dict[str, Any] = next(row for row in rows if row["name"] == "references")
+        return row
+
+    row = references()
+    assert (row["ok"], row["detail"]) == (True, "48 elements")
+    if find_spec("gpaw_data") is None:
+        pytest.skip("GPAW's PAW datasets are not installed")
+    text = gzip.decompress(resource("data/paw/Ga.PBE.gz").read_bytes())
+    (tmp_path / "Ga.PBE").write_bytes(text + b"<!-- another -->\n")
+    monkeypatch.setenv("GPAW_SETUP_PATH", str(tmp_path))
+    row = references()
+    assert row["ok"] is None
+    assert " for Ga: " in row["detail"]
+    assert "GPAW_SETUP_PATH" in row["remedy"]
 
 
 def test_doctor_asks_for_the_engine_of_the_campaign_and_for_no_other(

@@ -59,6 +59,7 @@ def test_the_wheel_carries_what_the_package_reads(wheel: Path) -> None:
     for folder in ("data", "experiments", "slurm"):
         assert any(name.startswith(f"materia/_data/{folder}/") for name in names), folder
     assert {"materia/py.typed", "materia/_data/experiments/tiny.yaml", "materia/_data/data/references.json"} <= names
+    assert {"materia/_data/data/paw/Ga.PBE.gz", "materia/_data/data/paw/README.md"} <= names
     assert not [name for name in names if "benchmarks" in name or "__pycache__" in name]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"materia"}  # nothing else at the top
 

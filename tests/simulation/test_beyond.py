@@ -37,6 +37,7 @@ needs_libxc = pytest.mark.skipif(
 )
 SILICON = Crystal.from_ase(bulk("Si", "diamond", a=5.47))
 GALLIUM_ARSENIDE = Crystal.from_ase(bulk("GaAs", "zincblende", a=5.65))
+ALUMINIUM_ARSENIDE = Crystal.from_ase(bulk("AlAs", "zincblende", a=5.73))
 
 
 def computed(name: str, crystal: Crystal, folder: Path, **changes: Any) -> dict[str, Any]:
@@ -136,11 +137,11 @@ def test_hse06_with_coupling_is_hse06_from_the_same_ground_state(tmp_path: Path)
 
 @needs_libxc
 def test_each_energy_goes_with_its_own_state_when_the_coupling_is_switched_on(tmp_path: Path) -> None:
-    """Gallium arsenide has four filled bands; HSE06 is computed of three, and the fourth, an s shell, is shifted like
+    """Aluminium arsenide has four filled bands; HSE06 is computed of three, and the fourth, an s shell, is shifted like
     the lowest of these. The coupling has no trace, so that the filled energies together move by what HSE06 moves
     them."""
-    atoms = GALLIUM_ARSENIDE.to_ase()
-    atoms.calc = GPAW.calculator(GALLIUM_ARSENIDE, ROUGH, tmp_path / "scf.txt")
+    atoms = ALUMINIUM_ARSENIDE.to_ase()
+    atoms.calc = GPAW.calculator(ALUMINIUM_ARSENIDE, ROUGH, tmp_path / "scf.txt")
     atoms.get_potential_energy()
     points = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
     assert isinstance(GPAW, BeyondPBE)

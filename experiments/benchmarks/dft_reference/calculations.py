@@ -124,21 +124,23 @@ class Results:
     def __init__(self, work: Path, stores: Iterable[Path]) -> None:
         self.work = work
         self._folders = [work, *stores]
-        self._relaxed: dict[tuple[str, int], dict[str, Any]] = {}
+        self._relaxed: dict[tuple[str, int, str], dict[str, Any]] = {}
         for store in stores:
             for file in sorted(store.glob("*/*/job.json")):
                 job = json.loads(file.read_text())
                 if job["recipe"] == "relax" and job["level"]["name"] == STANDARD.name:
-                    self._remember(file.with_name("result.json"))
+                    self._remember(file.with_name("result.json"), job["level_hash"])
 
-    def _remember(self, file: Path) -> None:
+    def _remember(self, file: Path, level_hash: str) -> None:
         result = json.loads(file.read_text()) if file.is_file() else {"status": "unfinished"}
         if result["status"] == "completed":
-            self._relaxed.setdefault(_kind(Crystal.from_record(result["values"]["structure"])), result)
+            kind = _kind(Crystal.from_record(result["values"]["structure"]))
+            self._relaxed.setdefault((*kind, level_hash), result)
 
     def of(self, one: Wanted) -> dict[str, Any] | None:
         """The finished result, or None. The recipes beyond PBE hold all of a gap. A relaxed crystal is the same from
-        wherever its relaxation started: same composition and space group, same level."""
+        wherever its relaxation started: same composition and space group, same level and PAW sets (``level_hash`` of a
+        job has their digests)."""
         keys = [one.job.key]
         if one.job.payload["recipe"] == "gap" and one.job.payload["level"]["engine"] == STANDARD.engine:
             crystal = Crystal.from_record(one.job.payload["structure"])
@@ -147,7 +149,8 @@ class Results:
             for file in sorted(folder.glob(f"{key}/*/result.json"), reverse=True):
                 return dict(json.loads(file.read_text()))
         if one.part == "lattice":
-            return self._relaxed.get(_kind(Crystal.from_record(one.job.payload["structure"])))
+            kind = _kind(Crystal.from_record(one.job.payload["structure"]))
+            return self._relaxed.get((*kind, one.job.payload["level_hash"]))
         return None
 
     def compute(self, one: Wanted) -> dict[str, Any]:

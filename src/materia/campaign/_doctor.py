@@ -13,7 +13,7 @@ from materia.campaign._folder import versions
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Finding, Site, check_site
 from materia.errors import MateriaError
-from materia.simulation import Capabilities, Engine, Level, engine, lacking
+from materia.simulation import STANDARD, Capabilities, Engine, Level, engine, lacking
 from materia.surrogate import SurrogateSettings
 
 
@@ -113,7 +113,6 @@ def _slurm() -> Finding:
 def _data() -> list[Finding]:
     from materia.data import Dataset
     from materia.resources import resource
-    from materia.stability import References
 
     lines = []
     try:
@@ -121,9 +120,29 @@ def _data() -> list[Finding]:
         lines.append(
             Finding("dataset", True, f"{len(dataset.computed)} computed structures, digest {dataset.digest[:12]}")
         )
-        lines.append(Finding("references", True, f"{len(References.default().elements)} elements"))
+        lines.append(_references())
         if SurrogateSettings().pretrained is not None:
             resource("data/weights")
     except MateriaError as error:
         lines.append(Finding("shipped data", False, error.what, error.remedy or ""))
     return lines
+
+
+def _references() -> Finding:
+    """The elemental references, and whether GPAW would take the PAW datasets here that they were computed with."""
+    from materia.stability import References
+
+    references = References.default()
+    detail = f"{len(references.elements)} elements"
+    try:
+        here = engine(STANDARD.engine).pseudopotentials(sorted(references.paw_datasets), STANDARD)
+    except MateriaError:  # without GPAW's datasets nothing is computed that they could be wrong for
+        return Finding("references", True, detail)
+    if others := [element for element, digest in references.paw_datasets.items() if here[element] != digest]:
+        return Finding(
+            "references",
+            None,
+            f"{detail}; GPAW takes other PAW datasets here for {', '.join(others)}: their formation energies are wrong",
+            "take these out of GPAW_SETUP_PATH (docs/level.md)",
+        )
+    return Finding("references", True, detail)

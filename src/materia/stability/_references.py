@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ class References:
         level: name of the level.
         level_hash: hash of every setting behind it; only energies with this hash may be combined with these.
         elements: by symbol.
+        paw_datasets: digest of the PAW dataset that each element was computed with.
     """
 
     level: str
     level_hash: str
     elements: Mapping[str, ElementReference]
+    paw_datasets: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> References:
@@ -55,7 +57,7 @@ class References:
         try:
             doc: dict[str, Any] = json.loads(path.read_text())
             elements = {s: _reference(row) for s, row in doc["elements"].items()}
-            return cls(str(doc["level"]), str(doc["level_hash"]), elements)
+            return cls(str(doc["level"]), str(doc["level_hash"]), elements, dict(doc.get("paw_datasets", {})))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
                 f"the reference energies cannot be read: {type(error).__name__}: {error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import hashlib
 import os
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.errors import EngineError
+from materia.resources import resource
 from materia.simulation._failures import Failure, Reason, ordinary_failure
 from materia.simulation._kpoints import grid_size, irreducible_kpoints
 from materia.simulation._levels import Level
@@ -38,18 +40,32 @@ INSTALL = "install materia's extra: pip install 'materia[gpaw]' (docs/installati
 
 
 @cache
-def _setup_file(element: str, xc: str) -> Path | None:
-    """The PAW dataset file GPAW would use, found without importing GPAW."""
+def _setup_folders() -> tuple[Path, ...]:
+    """Where PAW datasets are looked for: the user's, those that ship with materia (data/paw), gpaw-data's."""
     folders = [Path(p) for p in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if p]
+    folders.append(resource("data/paw"))
     spec = find_spec("gpaw_data")
     if spec is not None:
         folders += [Path(p) / "setups" for p in spec.submodule_search_locations or []]
-    for folder in folders:
-        for suffix in ("", ".gz"):
+    return tuple(folders)
+
+
+@cache
+def _setup_file(element: str, xc: str) -> Path | None:
+    """The PAW dataset file that GPAW takes, found without importing GPAW."""
+    for folder in _setup_folders():
+        for suffix in (".gz", ""):  # of two in one folder GPAW takes the packed one
             path = folder / f"{element}.{xc}{suffix}"
             if path.is_file():
                 return path
     return None
+
+
+def _search_the_same_folders() -> None:
+    """Makes GPAW look in these folders and no others: what it loads is then what the job's key has the digest of."""
+    import gpaw
+
+    gpaw.setup_paths[:] = [glob.escape(str(folder)) for folder in _setup_folders()]  # it globs in them
 
 
 @cache
@@ -152,6 +168,7 @@ class GPAWEngine:
     def calculator(self, crystal: Crystal, level: Level, log: Path, *, remedy: str = "", **overrides: Any) -> Any:
         from gpaw import GPAW, PW, FermiDirac, Mixer
 
+        _search_the_same_folders()
         settings: dict[str, Any] = {
             "mode": PW(level.cutoff_ev),
             "xc": level.xc,
