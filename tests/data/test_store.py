@@ -43,8 +43,8 @@ def test_round_trip_keeps_everything(dataset: Dataset, tmp_path: Path) -> None:
     again = Dataset.load(tmp_path / "set")
     assert again.digest == dataset.digest == again.card["digest"]
     assert [e.to_record() for e in again] == [e.to_record() for e in dataset]
-    assert (again.card["n"], again.card["n_computed"], again.card["n_failed"]) == (120, 108, 12)
-    assert again.card["n_elements"] == 2
+    assert (again.card["n"], again.card["n_computed"], again.card["failures"]) == (120, 108, 12)
+    assert (again.card["materials"], again.card["elements"], again.card["prototypes"]) == (1, 2, 1)
     assert len(list((tmp_path / "set").glob("shard-*.jsonl"))) == 3
 
 

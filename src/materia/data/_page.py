@@ -21,11 +21,14 @@ def page(card: Mapping[str, Any], entries: Sequence[Entry]) -> str:
     lines = [
         f"# {card.get('title') or card.get('name')}",
         "",
-        f"{card['n']} structures over {card['n_elements']} elements: {card['n_computed']} computed, "
-        f"{card['n_failed']} failed and kept with their reason. Licence {card.get('licence', 'not stated')}. "
+        f"{card['n']} structures: {card['n_computed']} computed ({card['materials']} compositions of "
+        f"{card['elements']} elements in {card['prototypes']} prototypes), {card['failures']} failed and kept with "
+        f"their reason. Licence {card.get('licence', 'not stated')}. "
         f"Content digest (SHA-256) `{card['digest']}`.",
         "",
         *([str(card["description"]), ""] if card.get("description") else []),
+        "![Gaps, formation energies, elements and prototypes](overview.png)",
+        "",
         "## Labels",
         "",
         "| quantity | unit | n | min | median | max |",
@@ -48,13 +51,20 @@ def page(card: Mapping[str, Any], entries: Sequence[Entry]) -> str:
         "",
         *(_failures(entries) or ["None."]),
         "",
+        "## Splits",
+        "",
+        "`splits.json` deals the computed structures to five folds, once so that no reduced formula is in two of them "
+        "(`formula`), once so that no prototype is (`prototype`). Say which was used with any figure on held-out data: "
+        "polymorphs of one formula are easily told from each other's labels.",
+        "",
         "## Format",
         "",
         "One JSON object a line in `shard-*.jsonl`: `id`, `formula`, `prototype`, `status`, `reason`, `initial` (the "
         "structure before relaxation), `structure` (relaxed), `labels` (quantity, value, fidelity, level, level_hash, "
         "source: key of the job) and `jobs` (key, recipe, status, values, provenance). Structures are `lattice` (rows, "
         "Å), `species`, `frac_coords`. Read it with `materia.Dataset.load(folder)`; `materia data export FILE.db` "
-        "writes an ASE database, `.extxyz` extended XYZ.",
+        "writes an ASE database, `.extxyz` extended XYZ. `croissant.json` describes the files to catalogues and "
+        "loaders (Croissant 1.0).",
         "",
     ]
     return "\n".join(lines)

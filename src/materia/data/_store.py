@@ -10,8 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from materia.data._croissant import croissant
 from materia.data._entry import Entry, JobResult
+from materia.data._overview import overview
 from materia.data._page import page
+from materia.data._splits import splits
 from materia.errors import DatasetError
 
 SHARD_SIZE = 50  # entries; small enough that a diff of one shard can be read
@@ -86,25 +89,35 @@ class Dataset:
         return cls((), {"name": "empty", "digest": content_digest(())})
 
     def save(self, folder: str | Path) -> Dataset:
-        """Write shards, card and page; returns the dataset with its card completed (counts, digest)."""
+        """Write shards, card, splits, Croissant metadata and a page with a figure; returns the dataset with its card
+        completed (counts, digest)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("shard-*.jsonl"):
             old.unlink()
         ordered = tuple(sorted(self.entries, key=lambda entry: entry.id))
+        shards = []
         for start in range(0, len(ordered), SHARD_SIZE):
             lines = [json.dumps(entry.to_record(), sort_keys=True) for entry in ordered[start : start + SHARD_SIZE]]
-            (folder / f"shard-{start // SHARD_SIZE:03d}.jsonl").write_text("\n".join(lines) + "\n")
+            shards.append(folder / f"shard-{start // SHARD_SIZE:03d}.jsonl")
+            shards[-1].write_text("\n".join(lines) + "\n")
+        computed = [entry for entry in ordered if entry.status == "computed"]
         card = {
             **self.card,
             "n": len(ordered),
-            "n_computed": sum(entry.status == "computed" for entry in ordered),
-            "n_failed": sum(entry.status == "failed" for entry in ordered),
-            "n_elements": len({element for entry in ordered for element in entry.initial.elements}),
+            "n_computed": len(computed),
+            "materials": len({entry.formula for entry in computed}),
+            "elements": len({element for entry in computed for element in entry.initial.elements}),
+            "prototypes": len({entry.prototype for entry in computed}),
+            "failures": sum(entry.status == "failed" for entry in ordered),
             "digest": content_digest(ordered),
         }
-        (folder / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        card = json.loads(json.dumps(card, sort_keys=True))  # as it will be read: the page follows its order
+        for name, content in (("card", card), ("splits", splits(ordered)), ("croissant", croissant(card, shards))):
+            text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+            (folder / f"{name}.json").write_text(text + "\n")
         (folder / "README.md").write_text(page(card, ordered))
+        (folder / "overview.png").write_bytes(overview(ordered))
         return Dataset(ordered, card)
 
 
