@@ -23,18 +23,8 @@ def info(dataset: Dataset_ = None, json: Json = False) -> None:
     if json:
         print_json(dict(found.card))
         return
-    for key in (
-        "name",
-        "title",
-        "n",
-        "n_computed",
-        "materials",
-        "elements",
-        "prototypes",
-        "failures",
-        "licence",
-        "digest",
-    ):
+    counts = ("n", "n_computed", "materials", "elements", "prototypes", "failures")
+    for key in ("name", "title", *counts, "licence", "digest"):
         if key in found.card:
             console().print(f"{key:<12} {found.card[key]}")
 
