@@ -49,13 +49,18 @@ def normal(formula: str) -> str:
 
 def located(data: Path, name: str) -> Path:
     """A file of the folder, in whatever subfolder it lies."""
-    return next(data.rglob(Path(name).name))
+    found = sorted(data.rglob(Path(name).name))
+    if not found:
+        raise SystemExit(f"{Path(name).name} is not below {data}: name the folder of published data with --data")
+    return found[0]
 
 
 def pool_of(replay: Path, data: Path) -> tuple[set[str], DataSettings]:
     """Formulas of a replay's pool, and how it treats its structures."""
     settings = load_replay(replay)
-    records = located(data, str(settings.data.records))
+    if settings.data.records is None:
+        raise SystemExit(f"{replay}: its pool is a dataset of the project; those formulas are left out anyway")
+    records = located(data, settings.data.records)
     about = settings.data.model_copy(update={"records": str(records)})
     pool = KnownPool.load(about, Conditions(settings.objectives, settings.constraints))
     return {normal(formula) for formula in pool.formulas}, about

@@ -24,9 +24,10 @@ def overview(entries: Sequence[Entry]) -> bytes:
     gaps, energies, elements, prototypes = (figure.add_subplot(2, 2, k) for k in (1, 2, 3, 4))
     for axes in (gaps, energies, elements, prototypes):
         axes.spines[["top", "right"]].set_visible(False)
-    _histogram(gaps, [e.values()[q.GAP_PBE] for e in entries if q.GAP_PBE in e.values()], "PBE gap, eV")
-    known = [v[q.FORMATION_ENERGY] for e in entries if q.FORMATION_ENERGY in (v := e.values())]
-    _histogram(energies, known, "formation energy, eV/atom")
+    labels = [entry.values() for entry in entries]
+    _histogram(gaps, [v[q.GAP_PBE] for v in labels if q.GAP_PBE in v], "PBE gap, eV")
+    energy = [v[q.FORMATION_ENERGY] for v in labels if q.FORMATION_ENERGY in v]
+    _histogram(energies, energy, "formation energy, eV/atom")
     _by_element(elements, entries)
     _by_prototype(prototypes, entries)
     buffer = io.BytesIO()
