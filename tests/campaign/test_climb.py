@@ -103,7 +103,9 @@ def test_who_has_little_chance_stops_and_keeps_its_labels(finished: tuple[Instan
             assert not WINDOW[0] + 0.1 < gap < WINDOW[1] - 0.1, "far from the edges nothing was missed"
 
 
-def test_what_stopped_is_learned_from_and_goes_into_datasets(finished: tuple[Instant, CampaignRecord]) -> None:
+def test_what_stopped_is_learned_from_and_goes_into_datasets(
+    finished: tuple[Instant, CampaignRecord], tmp_path: Path
+) -> None:
     campaign, record = finished
     stopped = [name for name, pick in picks(record).items() if pick.state is PickState.STOPPED]
     with open_driver(None, campaign.folder) as driver:
@@ -118,6 +120,8 @@ def test_what_stopped_is_learned_from_and_goes_into_datasets(finished: tuple[Ins
     entries = {entry.id: entry for entry in made_of}
     assert {entries[name].status for name in stopped} == {"computed"}
     assert {label.quantity for label in entries[stopped[0]].labels} >= {"gap_pbe", "energy_per_atom"}
+    made_of.save(tmp_path)
+    assert build_dataset([tmp_path, campaign.folder], name="x", card={}).digest == made_of.digest
     rows = {row["candidate_id"]: row for row in record.ranking}
     assert {rows[name]["status"] for name in stopped} == {"stopped"}
     assert not any(rows[name]["hit"] for name in stopped)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,16 @@ def test_launcher_killed_is_a_crash_and_leaves_no_calculation(manager: JobManage
     assert (outcome.kind, outcome.attempt) == (OutcomeKind.COMPLETED, 2)
     assert manager.ledger.endings("a")[OutcomeKind.CRASHED] == 1
     assert process_identity(child) is None
+
+
+def test_what_was_begun_is_finished_before_more_is_begun(tmp_path: Path) -> None:
+    manager = JobManager(open_ledger(tmp_path), LocalBackend(cores=1), tmp_path)
+    for key, stage in {"first": 0, "second": 0, "next_rung": 1}.items():
+        manager.ledger.add(replace(make_job(tmp_path, key), stage=stage))
+    assert all(outcome.ok for outcome in drive(manager).values())
+    claims = {key: tmp_path / "jobs" / key / "1" / "claim.json" for key in ("first", "second", "next_rung")}
+    started = {key: json.loads(path.read_text())["started"] for key, path in claims.items()}
+    assert sorted(started, key=started.__getitem__) == ["next_rung", "first", "second"]
 
 
 def test_children_of_a_job_end_with_it(manager: JobManager, tmp_path: Path) -> None:

@@ -1,20 +1,25 @@
-"""From finished campaigns to a dataset: every structure that was computed, failures included."""
+"""From finished campaigns, and from datasets that grow, to a dataset: every structure computed, failures included."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from materia.campaign._database import CampaignDatabase, PickRow
 from materia.campaign._folder import versions
-from materia.campaign._labels import labels_from, references_for
+from materia.campaign._labels import formation_energy, labels_from, references_for
 from materia.campaign._ladder import walk
 from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
+from materia.crystal import Crystal, structure_hash
 from materia.data import Dataset, Entry, JobResult
 from materia.errors import CampaignError
-from materia.record import CampaignRecord, PickState, load_campaign
+from materia.quantities import ENERGY, FORMATION_ENERGY
+from materia.record import CampaignRecord, Label, PickState, load_campaign
 from materia.simulation import Level, level_hash
 from materia.space import Pool
 
@@ -22,37 +27,33 @@ KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "choices", "remedie
 
 
 def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str, Any]) -> Dataset:
-    """All picks of the given campaigns as dataset entries.
+    """All picks of the given campaigns, and all entries of the given datasets, as entries of one dataset.
 
-    Labels are formed anew from the job results, with the elemental references that ship with this version.
+    A campaign's labels are formed anew from the job results, with the elemental references that ship with this version;
+    of a dataset's the formation energies are. What several folders say of one structure is put together; of two
+    structures with one id, and of two calculations of one quantity, the last one counts.
 
     Args:
-        folders: campaign folders; all at one level.
+        folders: of campaigns, and of datasets that this function made; all at one level.
         name: of the dataset.
         card: further fields of its card (title, licence, ...).
 
     Raises:
-        CampaignError: no campaign in a folder, campaigns at different levels, or one with a potential that is not the
-            one that is installed.
+        CampaignError: no campaign in a folder, folders at different levels, or one with a potential that is not the one
+            that is installed.
+        DatasetError: a dataset is damaged.
     """
     entries: dict[str, Entry] = {}
     levels: dict[str, Level] = {}
     for folder in map(Path, folders):
-        record = load_campaign(folder)
-        ladder = LadderSettings.model_validate(record.settings["ladder"])
-        _require_same(ladder, record)
-        levels[ladder.level] = ladder.own
-        database = CampaignDatabase(folder / "campaign.sqlite")
-        try:
-            pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
-            for row in database.picks():
-                if row.pick.labelled or row.pick.state is PickState.FAILED:
-                    entry = _entry(row, pool, ledger, ladder)
-                    entries[entry.id] = entry
-        finally:
-            database.close()
+        level, found = (_of_dataset if (folder / "card.json").is_file() else _of_campaign)(folder)
+        levels[level_hash(level)] = level
+        for entry in found:
+            before = entries.get(entry.id)
+            entries[entry.id] = entry if before is None else _together(before, entry)
     if len(levels) != 1:
-        raise CampaignError(f"the campaigns are at different levels: {', '.join(sorted(levels))}", where=str(folders))
+        names = ", ".join(f"{level.name} ({digest})" for digest, level in sorted(levels.items()))
+        raise CampaignError(f"the folders are at different levels: {names}", where=", ".join(map(str, folders)))
     chosen = next(iter(levels.values()))
     digests = {
         e: d
@@ -70,6 +71,57 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
         **card,
     }
     return Dataset(tuple(entries[key] for key in sorted(entries)), full)
+
+
+def _of_campaign(folder: Path) -> tuple[Level, list[Entry]]:
+    record = load_campaign(folder)
+    ladder = LadderSettings.model_validate(record.settings["ladder"])
+    _require_same(ladder, record)
+    database = CampaignDatabase(folder / "campaign.sqlite")
+    try:
+        pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
+        ended = [row for row in database.picks() if row.pick.labelled or row.pick.state is PickState.FAILED]
+        return ladder.own, [_entry(row, pool, ledger, ladder) for row in ended]
+    finally:
+        database.close()
+
+
+def _of_dataset(folder: Path) -> tuple[Level, list[Entry]]:
+    dataset = Dataset.load(folder)
+    try:
+        level = Level.model_validate(dataset.card["level"])
+    except (KeyError, ValidationError) as error:
+        raise CampaignError(
+            f"the dataset {dataset.card.get('name')!r} was not built of campaigns: its card names no level of theory",
+            where=folder,
+            remedy="imported calculations stay a dataset of their own",
+        ) from error
+    references = references_for(level)
+
+    def renewed(label: Label, labels: Mapping[str, Label], crystal: Crystal) -> Label:
+        energy = labels.get(ENERGY)
+        if label.quantity != FORMATION_ENERGY or energy is None:
+            return label
+        value = formation_energy(crystal, energy.value, references)
+        return label if value is None else replace(label, value=value)
+
+    entries = []
+    for entry in dataset:
+        labels = {label.quantity: label for label in entry.labels}
+        entries.append(replace(entry, labels=tuple(renewed(x, labels, entry.structure) for x in entry.labels)))
+    return level, entries
+
+
+def _together(before: Entry, after: Entry) -> Entry:
+    """What two folders say of one id; the second has the last word."""
+    if before.status != after.status or structure_hash(before.initial) != structure_hash(after.initial):
+        return after
+    keys, quantities = {job.key for job in after.jobs}, {label.quantity for label in after.labels}
+    return replace(
+        after,
+        jobs=(*after.jobs, *(job for job in before.jobs if job.key not in keys)),
+        labels=(*after.labels, *(label for label in before.labels if label.quantity not in quantities)),
+    )
 
 
 def _require_same(ladder: LadderSettings, record: CampaignRecord) -> None:

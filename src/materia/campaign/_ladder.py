@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from materia.campaign._folder import Campaign
@@ -21,7 +21,8 @@ def rung_job(campaign: Campaign, candidate_id: str, rung: int, structure: Crysta
     """The job of one rung, at the rung's level."""
     recipe, level = campaign.rungs[rung]
     named = recipe if level.name == campaign.settings.ladder.level else f"{recipe}@{level.name}"
-    return make_job(recipe, structure, level, name=f"{candidate_id}/{named}", ranks=campaign.settings.compute.ranks)
+    job = make_job(recipe, structure, level, name=f"{candidate_id}/{named}", ranks=campaign.settings.compute.ranks)
+    return replace(job, stage=rung)
 
 
 def seconds_of(rungs: Sequence[tuple[str, Level]]) -> Callable[[Crystal], list[float]]:

@@ -44,7 +44,7 @@ def export(
 
 @app.command()
 def build(
-    campaigns: Annotated[list[Path], typer.Argument(help="Campaign folders.")],
+    folders: Annotated[list[Path], typer.Argument(help="Campaign folders, and datasets to add to.")],
     out: Annotated[Path, typer.Option("--out", help="Dataset folder to write.")],
     name: Annotated[str, typer.Option("--name", help="Name on the card.")],
     licence: Annotated[str, typer.Option("--licence", help="Licence of the data.")] = "CC-BY-4.0",
@@ -53,13 +53,13 @@ def build(
         Path | None, typer.Option("--description", help="Text file: a paragraph for the card.")
     ] = None,
 ) -> None:
-    """Make a dataset of what campaigns computed, failures included."""
+    """Make a dataset of what campaigns computed, failures included, or add that to one."""
     from materia.campaign import build_dataset
 
     card = {"licence": licence, "title": title or name}
     if description is not None:
         card["description"] = description.read_text().strip()
-    made = build_dataset(campaigns, name=name, card=card).save(out)
+    made = build_dataset(folders, name=name, card=card).save(out)
     console().print(f"wrote {len(made)} entries ({len(made.computed)} computed) to {out}, digest {made.digest[:12]}")
 
 

@@ -240,6 +240,7 @@ class JobManager:
                 outcomes.append(known)
         if not waiting:
             return outcomes
+        waiting.sort(key=lambda job: -job.spec.stage)
         active = [ticket.resources for ticket in self.ledger.tickets(self.root)]
         for group in self.backend.plan([job.resources for job in waiting], active):
             members = [(job.key, self._number(job), job) for job in (waiting[index] for index in group)]

@@ -91,6 +91,8 @@ class JobSpec:
         resources: a cautious request; what is asked for may be learned from other jobs.
         name: for people (``GaAs-zincblende/relax``).
         family: jobs of one family have like costs, told from their features (``relax gpaw``).
+        stage: how many jobs have led to this one; of those that wait, the furthest come first, so that what was begun
+            is finished before more is begun.
     """
 
     key: str
@@ -100,6 +102,7 @@ class JobSpec:
     resources: Resources = Resources()
     name: str = ""
     family: str = ""
+    stage: int = 0
 
 
 class OutcomeKind(StrEnum):

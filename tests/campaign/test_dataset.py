@@ -1,0 +1,86 @@
+"""A dataset that grows: what is in it stays, what other folders say of the same structures joins it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from materia.campaign import build_dataset
+from materia.data import Dataset, Entry
+from materia.errors import CampaignError
+from materia.quantities import FORMATION_ENERGY
+from materia.resources import resource
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Dataset:
+    return Dataset.load(resource("data/dataset"))
+
+
+def only(entry: Entry, recipes: set[str]) -> Entry:
+    """The entry as it would be had only these recipes been run."""
+    jobs = tuple(job for job in entry.jobs if job.recipe in recipes)
+    keys = {job.key for job in jobs}
+    return replace(entry, jobs=jobs, labels=tuple(label for label in entry.labels if label.source in keys))
+
+
+def without_hybrids(dataset: Dataset) -> Dataset:
+    return replace(dataset, entries=tuple(only(entry, {"relax", "gap"}) for entry in dataset))
+
+
+def records(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    return [entry.to_record() for entry in entries]
+
+
+def test_parts_that_overlap_are_put_together(shipped: Dataset, tmp_path: Path) -> None:
+    some = [entry for entry in shipped if any(job.recipe == "hybrid_spin_orbit" for job in entry.jobs)][:3]
+    some += [entry for entry in shipped if entry.status == "failed"][:1]
+    whole = replace(shipped, entries=tuple(some)).save(tmp_path / "whole")
+    replace(without_hybrids(whole), entries=without_hybrids(whole).entries[:-1]).save(tmp_path / "cheap")
+    replace(whole, entries=whole.entries[1:]).save(tmp_path / "most")
+    made = build_dataset([tmp_path / "cheap", tmp_path / "most"], name="materia-pbe", card={})
+    assert records(made) == records((without_hybrids(whole).entries[0], *whole.entries[1:]))
+    assert made.card["level_hash"] == shipped.card["level_hash"]
+    # the other way round nothing is lost either; the order of labels alone is another
+    turned = {e.id: e for e in build_dataset([tmp_path / "most", tmp_path / "cheap"], name="x", card={})}
+    for entry in whole.entries[1:]:
+        assert turned[entry.id].values() == entry.values()
+        assert {job.key for job in turned[entry.id].jobs} == {job.key for job in entry.jobs}
+
+
+def test_formation_energies_are_those_of_the_shipped_references(shipped: Dataset, tmp_path: Path) -> None:
+    def spoilt(entry: Entry) -> Entry:
+        return replace(
+            entry,
+            labels=tuple(replace(x, value=9.9) if x.quantity == FORMATION_ENERGY else x for x in entry.labels),
+        )
+
+    few = shipped.computed[:3]
+    replace(shipped, entries=tuple(map(spoilt, few))).save(tmp_path / "old")
+    assert records(build_dataset([tmp_path / "old"], name="new", card={})) == records(few)
+
+
+def other_level(card: dict[str, Any]) -> None:
+    card["level"] = {**card["level"], "cutoff_ev": 500.0}
+
+
+def imported(card: dict[str, Any]) -> None:
+    card["level"] = {"name": "each label names its own"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(other_level, "different levels: standard"), (imported, "was not built of campaigns")]
+)
+def test_values_of_other_levels_are_not_mixed_in(
+    shipped: Dataset, tmp_path: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    card = dict(shipped.card)
+    change(card)
+    Dataset(shipped.entries[:2], shipped.card).save(tmp_path / "ours")
+    Dataset(shipped.entries[2:4], card).save(tmp_path / "theirs")
+    with pytest.raises(CampaignError, match=words):
+        build_dataset([tmp_path / "ours", tmp_path / "theirs"], name="both", card={})
