@@ -84,7 +84,7 @@ def test_a_closed_gap_rules_out_no_absorber_and_a_wide_one_does(shipped: GapMap)
     """CuInSe2 has no gap in PBE and 1.04 eV in truth; an alloy of noble metals is a metal; MgO is none."""
     x = features(["Cu", "In", "Se", "Se"], ["Ag", "Au"], ["Mg", "O"])
     chance = shipped.predict(x, np.array([0.0, 0.0, 4.5])).chance(0.2, 1.7)
-    assert chance[0] > 0.05 > 5 * chance[1]
+    assert chance[0] > 0.05 > 3 * chance[1]  # under 5 % nobody climbs
     assert chance[2] < 0.001
 
 
