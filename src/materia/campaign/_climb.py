@@ -46,8 +46,8 @@ class Climber:
         Args:
             values: what the study is told of a computed pick.
         """
-        outcome = self.ledger.outcome(row.job_key)
-        if row.pick.state is not PickState.PENDING or outcome is None:
+        outcome = self.ledger.outcome(row.job_key) if row.pick.state is PickState.PENDING else None
+        if outcome is None:
             return False
         pick, labels = row.pick, self._labels(row.pick)  # a result is kept, wherever the candidate ends
         if outcome.kind is OutcomeKind.CANCELLED and outcome.message.startswith(VETOED_BY):

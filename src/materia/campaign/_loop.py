@@ -33,6 +33,9 @@ from materia.errors import PoolExhaustedError
 from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState, load_campaign
 from materia.search import Beliefs, Conditions, Decider, Remaining, finished
 
+# A pause between two ticks: so many times what the last took, this share of the time since anything happened; at most
+PAUSE_PER_TICK, PAUSE_SHARE, LONGEST_PAUSE_S = 20.0, 0.02, 2.0
+
 
 class Phase(StrEnum):
     """What a step did, or what the campaign waits for."""
@@ -129,7 +132,7 @@ class Driver:
         if self._wants_more(number, rows):
             return self._pick(number, len(rows))
         if any(row.pick.state.open for row in rows):
-            return self._compute(number)
+            return self._compute(number, rows)
         database.close_round(number)
         trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
         return Step(Phase.CLOSED, f"round {number}: {self._tally(rows)}" + (f" ({trouble})" if trouble else ""))
@@ -265,17 +268,18 @@ class Driver:
         left, before = self._left(number), self.campaign.database.meta().get("remaining", {})
         return {} if left is None else {"remaining": {**before, str(number): left.to_json()}}
 
-    def _compute(self, number: int) -> Step:
+    def _compute(self, number: int, rows: list[PickRow]) -> Step:
         self.manager.advance()
-        moved = [self.climber.advance(row, self._values) for row in self.campaign.database.picks(number)]
-        rows = self.campaign.database.picks(number)
+        moved = sum(self.climber.advance(row, self._values) for row in rows)
+        if moved:
+            rows = self.campaign.database.picks(number)
         pending = sum(row.pick.state is PickState.PENDING for row in rows)
         proposed = sum(row.pick.state is PickState.PROPOSED for row in rows)
         message = f"round {number}: {len(rows) - pending - proposed} done, {pending} computing"
         message += f", {proposed} waiting for approval" if proposed else ""
         if self.manager.trouble:
             message += f" ({self.manager.trouble})"
-        return Step(Phase.COMPUTING, message, waiting=not any(moved))
+        return Step(Phase.COMPUTING, message, waiting=moved == 0)
 
     def _values(self, row: PickRow) -> dict[str, float]:
         """As told to the study: against the hull of the phases known before the pick's round, so that the order
@@ -337,13 +341,29 @@ def run(
     """
     folder, deadline = Path(folder), math.inf if seconds is None else time.monotonic() + seconds
     with open_driver(None if file is None else Path(file), folder, progress=progress, override=override) as driver:
+        moved = time.monotonic()
         while True:
+            begun = time.monotonic()
             done = driver.step()
+            ended = time.monotonic()
+            moved = moved if done.waiting else ended
             if on_step is not None:
                 on_step(done, driver)
             left = deadline - time.monotonic()
             if done.phase is Phase.FINISHED or left <= 0:
                 break
             if done.waiting:
-                time.sleep(min(driver.manager.backend.poll_interval_s, left))
+                interval = driver.manager.backend.poll_interval_s
+                time.sleep(min(_pause(interval, ended - begun, ended - moved), left))
     return load_campaign(folder)
+
+
+def _pause(interval_s: float, took_s: float, waited_s: float) -> float:
+    """Seconds until the next tick, so that a driver that waits for long jobs leaves the cores to them.
+
+    Args:
+        interval_s: the backend's, and the least.
+        took_s: by the last tick.
+        waited_s: since anything happened.
+    """
+    return max(interval_s, min(max(PAUSE_PER_TICK * took_s, PAUSE_SHARE * waited_s), LONGEST_PAUSE_S))
