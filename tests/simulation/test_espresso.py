@@ -229,7 +229,7 @@ def test_an_exploding_geometry(tmp_path: Path) -> None:
 def test_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     libraries = subprocess.run(["ldd", str(shutil.which("pw.x"))], capture_output=True, text=True, check=False).stdout
     if "openblas" in libraries:
-        pytest.skip("pw.x is linked with OpenBLAS, which (0.3.21) spins for ever where it is given no memory")
+        pytest.skip("pw.x is linked with OpenBLAS, with which (0.3.21) it did not end where it was given no memory")
     monkeypatch.setenv("MATERIA_PW_COMMAND", command(tmp_path / "small", 'ulimit -v 400000; exec pw.x "$@"'))
     dense = ESPRESSO_ROUGH.model_copy(update={"cutoff_ev": 5500.0})
     atoms = SILICON.to_ase()
