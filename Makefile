@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CAMPAIGN ?= experiments/quickstart.yaml
 PYTEST_ARGS ?=
+# Processes that share the tests: two, as some jobs in them take two cores; 0 runs them in pytest's own (for --pdb).
+TEST_PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 INSTALL := $(PYTHON) tools/install.py --venv $(VENV)
@@ -19,7 +21,7 @@ run: install ## install, then run (or resume) the quickstart campaign
 	@$(BIN)/materia run $(CAMPAIGN)
 
 test: dev ## install with the developers' tools, then run the tests
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 lint: dev ## ruff, mypy and the import layers
 	$(BIN)/ruff check .

@@ -12,6 +12,15 @@ from materia.compute import Site
 from materia.resources import resource
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, a file's stay together (its fixtures are made once), and so do all files
+    that use the Slurm cluster, of which a machine has one.
+    """
+    clustered = {item.path for item in items if "slurm_site" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("slurm" if item.path in clustered else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def slurm_site() -> Iterator[Site]:
     """A real Slurm with the profile ``dev``: the one that is up, or the test cluster, started here and stopped again.
