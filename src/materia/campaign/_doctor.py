@@ -6,13 +6,13 @@ import dataclasses
 import os
 import platform
 import shutil
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from materia.campaign._folder import versions
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Finding, Site, check_site
 from materia.errors import MateriaError
+from materia.plugins import installed
 from materia.simulation import STANDARD, Capabilities, Engine, Level, engine, lacking
 from materia.surrogate import SurrogateSettings
 
@@ -68,7 +68,7 @@ def _accelerator() -> Finding:
 
 def _engines(settings: CampaignSettings | None) -> list[Finding]:
     """A campaign needs the engines of its levels; without one, any engine of DFT will do."""
-    names = sorted({point.name for point in entry_points(group="materia.engines")})
+    names = list(installed("materia.engines"))
     levels = [] if settings is None else list(settings.ladder.levels.values())
     needed = {one.engine for one in levels}
     programs = {name: engine(name) for name in names}

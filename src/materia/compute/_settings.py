@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +13,7 @@ from materia.compute._estimates import EstimateSettings
 from materia.compute._mpi import Mpi
 from materia.compute._retries import Retries
 from materia.errors import ConfigError
+from materia.plugins import installed
 
 GROUP: Final = "materia.backends"
 
@@ -45,10 +45,10 @@ def open_backend(settings: ComputeSettings) -> Backend:
     Raises:
         ConfigError: no backend of that name is installed, or its settings do not fit.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = installed(GROUP)
     if settings.backend not in found:
         raise ConfigError(
-            f"there is no backend {settings.backend!r} (installed: {', '.join(sorted(found)) or 'none'})",
+            f"there is no backend {settings.backend!r} (installed: {', '.join(found) or 'none'})",
             where="compute.backend",
             remedy="choose one of those, or install the package that brings it",
         )

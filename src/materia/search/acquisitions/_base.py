@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from materia.errors import ConfigError
+from materia.plugins import installed
 from materia.search._beliefs import Beliefs
 from materia.search._conditions import Conditions
 from materia.search._gauss import Floats
@@ -62,7 +61,7 @@ class Acquisition(Protocol):
 
 def names() -> list[str]:
     """Names of the installed acquisitions."""
-    return sorted(entry_points(group=GROUP).names)
+    return list(installed(GROUP))
 
 
 def load(name: str) -> Acquisition:
@@ -71,17 +70,11 @@ def load(name: str) -> Acquisition:
     Raises:
         ConfigError: there is none; the message lists those that are.
     """
-    return _class(name)()
-
-
-@cache
-def _class(name: str) -> Callable[[], Acquisition]:
-    """Looked up once: reading what is installed takes longer than choosing."""
-    found = entry_points(group=GROUP, name=name)
-    if not found:
+    found = installed(GROUP)
+    if name not in found:
         raise ConfigError(
             f"unknown acquisition {name!r}",
             where="search.acquisition",
             remedy=f"use one of: {', '.join(names())}",
         )
-    return cast(Callable[[], Acquisition], next(iter(found)).load())
+    return cast(Acquisition, found[name].load()())

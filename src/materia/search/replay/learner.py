@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from materia.errors import ConfigError
+from materia.plugins import installed
 from materia.search._gauss import Floats
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def load(name: str, options: Mapping[str, Any]) -> Learner:
     Raises:
         ConfigError: there is none, or it does not take these options.
     """
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        known = ", ".join(sorted(entry_points(group=GROUP).names))
+    found = installed(GROUP)
+    if name not in found:
+        known = ", ".join(found)
         raise ConfigError(f"unknown learner {name!r}", where="strategies.learner", remedy=f"use one of: {known}")
     try:
-        return cast(Learner, next(iter(found)).load()(**options))
+        return cast(Learner, found[name].load()(**options))
     except TypeError as error:
         raise ConfigError(f"learner {name!r}: {error}", where="strategies.options") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.errors import EngineError
+from materia.plugins import installed
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -164,16 +164,17 @@ class BeyondPBE(Protocol):
         ...
 
 
+GROUP = "materia.engines"
+
+
 def engine(name: str) -> Engine:
     """The installed engine of that name.
 
     Raises:
         EngineError: no installed package offers one under that name.
     """
-    found = {point.name: point for point in entry_points(group="materia.engines")}
+    found = installed(GROUP)
     if name not in found:
-        raise EngineError(
-            f"no engine is called {name!r}", remedy=f"installed engines: {', '.join(sorted(found)) or 'none'}"
-        )
+        raise EngineError(f"no engine is called {name!r}", remedy=f"installed engines: {', '.join(found) or 'none'}")
     made: Engine = found[name].load()()
     return made
