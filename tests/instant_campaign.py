@@ -7,7 +7,7 @@ the loop itself, in well under a second a step. The numbers are made up and plau
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import yaml
 
 from materia.campaign import Step, load_settings
 from materia.campaign._loop import Driver, open_driver
+from materia.crystal import Crystal
 from materia.record import CampaignRecord, load_campaign
 from materia.simulation import engine, level, make_job
 from materia.space import Pool, generate
@@ -91,13 +92,19 @@ class Instant:
 
 
 def instant(
-    folder: Path, *, missing: tuple[str, ...] = (), hse06: Callable[[str, float], float] | None = None, **changes: Any
+    folder: Path,
+    *,
+    missing: tuple[str, ...] = (),
+    hse06: Callable[[str, float], float] | None = None,
+    energy: Callable[[str], float] = lambda name: -3.0,
+    **changes: Any,
 ) -> Instant:
     """An instant campaign.
 
     Args:
         folder: where everything goes.
         missing: candidates whose results are not in the store: their jobs are really started.
+        energy: candidate id -> what ``relax`` gives (eV/atom).
         hse06: candidate id, its PBE gap -> what the recipe ``hybrid`` gives (eV), for ladders that have it.
         changes: sections of the campaign file, merged into :data:`CONTENT`.
     """
@@ -115,25 +122,29 @@ def instant(
     for i, name in enumerate(pool.ids):
         if name not in missing:
             dear = {} if hse06 is None else {"hybrid": {"gap_hse06_on_pbe": hse06(name, gaps[name])}}
-            _store(folder / "store", pool, i, gaps[name], dear)
+            values = {
+                "relax": {"energy_per_atom": energy(name), "prototype_kept": True},
+                "gap": {"gap_pbe": gaps[name]},
+                **dear,
+            }
+            for recipe, found in values.items():
+                put_result(folder / "store", recipe, pool.crystal(i), content["ladder"]["level"], found)
     for number in range(6):
         _model(folder / "run" / "models" / str(number), pool, gaps, number)
     return Instant(file, folder / "run", gaps)
 
 
-def _store(store: Path, pool: Pool, i: int, gap: float, dear: dict[str, dict[str, float]]) -> None:
-    chosen = level("rough")
-    values: dict[str, dict[str, Any]] = {
-        "relax": {"energy_per_atom": -3.0, "prototype_kept": True},
-        "gap": {"gap_pbe": gap},
-        **dear,
-    }
-    for recipe, found in values.items():
-        key = make_job(recipe, pool.crystal(i), chosen).key
-        attempt = store / "jobs" / key / "1"
-        attempt.mkdir(parents=True)
-        result = {"version": 1, "key": key, "attempt": 1, "status": "completed", "values": found}
-        (attempt / "result.json").write_text(json.dumps(result))
+def put_result(
+    store: Path, recipe: str, crystal: Crystal, level_name: str, values: Mapping[str, Any], *, reason: str = ""
+) -> None:
+    """A finished job in a store; with a reason, one that failed for it."""
+    key = make_job(recipe, crystal, level(level_name)).key
+    attempt = store / "jobs" / key / "1"
+    attempt.mkdir(parents=True)
+    result: dict[str, Any] = {"version": 1, "key": key, "attempt": 1, "status": "completed", "values": dict(values)}
+    if reason:
+        result |= {"status": "failed", "reason": reason, "message": "", "retryable": False, "values": {}}
+    (attempt / "result.json").write_text(json.dumps(result))
 
 
 def _model(folder: Path, pool: Pool, gaps: dict[str, float], number: int) -> None:

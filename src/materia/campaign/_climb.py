@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from materia.campaign._climb_chance import climb_before, words
 from materia.campaign._database import PickRow
@@ -11,6 +12,7 @@ from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import climbed_labels, follows, rung_job, seconds_of, structure_after
 from materia.campaign._people import VETOED_BY, People
 from materia.campaign._requests import Requests
+from materia.campaign._validate import Validator
 from materia.compute import Ledger
 from materia.crystal import Crystal
 from materia.record import Climb, Label, Outcome, OutcomeKind, Pick, PickState
@@ -30,9 +32,11 @@ class Climber:
         requests: Requests,
         decider: Decider,
         people: People,
+        validator: Validator,
     ) -> None:
         self.campaign, self.knowledge, self.conditions = campaign, knowledge, conditions
         self.ledger, self.requests, self.decider, self.people = ledger, requests, decider, people
+        self.validator = validator
 
     def test(self, pick: Pick, rung: int, structure: Crystal, labels: tuple[Label, ...]) -> Climb | None:
         """The test before a rung, see :func:`climb_before`; what a person pinned is computed whatever its chances."""
@@ -57,13 +61,13 @@ class Climber:
         if not outcome.ok:
             self._end(pick, PickState.FAILED, row.structure, labels, _reason(outcome))
             return True
+        if row.rung == len(self.campaign.rungs):
+            return self.validator.ended(row) and self._computed(row, labels, values)
         done = self.campaign.settings.ladder.recipes[row.rung]
         structure, rung = structure_after(done, row.structure, outcome), row.rung + 1
         if rung == len(self.campaign.rungs):
-            self.campaign.database.finish_pick(pick, PickState.COMPUTED, labels=labels, structure=structure)
-            ended = next(r for r in self.campaign.database.picks(pick.round) if r.pick.slot == pick.slot)
-            self.decider.tell(pick.trial_number, values(ended))
-            return True
+            top = replace(row, pick=replace(pick, labels=labels), rung=rung, structure=structure)
+            return self.validator.begin(top, values(top)) or self._computed(top, labels, values)
         if follows(done, outcome) and (dear := self._too_dear(pick, rung, structure)):
             self._end(pick, PickState.STOPPED, structure, labels, dear)
             return True
@@ -76,6 +80,13 @@ class Climber:
             self.campaign.database.climb(pick, rung, spec.key, structure)
             self.campaign.database.add_climb(pick.candidate_id, climb)
             self.requests.add(pick.round, spec)
+        return True
+
+    def _computed(self, row: PickRow, labels: tuple[Label, ...], values: Callable[[PickRow], dict[str, float]]) -> bool:
+        pick = row.pick
+        self.campaign.database.finish_pick(pick, PickState.COMPUTED, labels=labels, structure=row.structure)
+        ended = next(r for r in self.campaign.database.picks(pick.round) if r.pick.slot == pick.slot)
+        self.decider.tell(pick.trial_number, values(ended))
         return True
 
     def _end(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS picks (
 CREATE TABLE IF NOT EXISTS dossiers (candidate_id TEXT PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS climbs (
     candidate_id TEXT NOT NULL, rung INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (candidate_id, rung));
+CREATE TABLE IF NOT EXISTS phases (candidate_id TEXT PRIMARY KEY, round INTEGER NOT NULL, content TEXT NOT NULL);
 """
 # A candidate is picked once, but for picks that a person has vetoed. Before there were indices, the columns themselves
 # were unique.
@@ -174,6 +175,17 @@ class CampaignDatabase:
         if climb is not None:
             row = (candidate_id, climb.rung, json.dumps(to_json(climb), allow_nan=False))
             self.connection.execute("INSERT OR REPLACE INTO climbs VALUES (?, ?, ?)", row)
+
+    def add_phases(self, pick: Pick, phases: Sequence[Any]) -> None:
+        """Write the competing phases of a pick, none among them (within the caller's transaction, beside the intent of
+        their jobs)."""
+        row = (pick.candidate_id, pick.round, json.dumps(to_json(list(phases))))
+        self.connection.execute("INSERT OR REPLACE INTO phases VALUES (?, ?, ?)", row)
+
+    def phases(self) -> list[tuple[str, int, list[dict[str, Any]]]]:
+        """(candidate id, its round, its competing phases) in order of rounds and ids."""
+        rows = self.connection.execute("SELECT candidate_id, round, content FROM phases ORDER BY round, candidate_id")
+        return [(name, number, json.loads(content)) for name, number, content in rows.fetchall()]
 
     def set_pending(self, pick: Pick) -> None:
         """A proposed pick was approved (within the caller's transaction, beside the intent of its first job)."""

@@ -13,13 +13,14 @@ from materia.campaign._database import CampaignDatabase, PickRow
 from materia.campaign._folder import versions
 from materia.campaign._labels import formation_energy, labels_from, references_for
 from materia.campaign._ladder import walk
+from materia.campaign._phases import compared, relaxed
 from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
 from materia.crystal import Crystal, structure_hash
 from materia.data import Dataset, Entry, JobResult
 from materia.errors import CampaignError
 from materia.quantities import ENERGY, FORMATION_ENERGY
-from materia.record import CampaignRecord, Label, PickState, load_campaign
+from materia.record import CampaignRecord, Label, Outcome, OutcomeKind, PickState, load_campaign
 from materia.simulation import Level, level_hash
 from materia.space import Pool
 
@@ -81,7 +82,8 @@ def _of_campaign(folder: Path) -> tuple[Level, list[Entry]]:
     try:
         pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
         ended = [row for row in database.picks() if row.pick.labelled or row.pick.state is PickState.FAILED]
-        return ladder.own, [_entry(row, pool, ledger, ladder) for row in ended]
+        picked = [_entry(row, pool, ledger, ladder) for row in ended]
+        return ladder.own, [*_competing(database, ledger, ladder, picked), *picked]
     finally:
         database.close()
 
@@ -137,15 +139,41 @@ def _require_same(ladder: LadderSettings, record: CampaignRecord) -> None:
             )
 
 
+def _competing(database: CampaignDatabase, ledger: Ledger, ladder: LadderSettings, picked: list[Entry]) -> list[Entry]:
+    """Competing phases whose jobs have ended, but those that were picked as well."""
+    level, alike = ladder.own, {structure_hash(entry.initial) for entry in picked}
+    entries: dict[str, Entry] = {}
+    for _, phases in compared(database).values():
+        for phase in phases:
+            outcome = ledger.outcome(phase.key)
+            if outcome is None or outcome.kind is OutcomeKind.CANCELLED or structure_hash(phase.crystal) in alike:
+                continue
+            ended = relaxed(phase, outcome)
+            structure = phase.crystal if ended is None else ended[0]
+            results = [] if ended is None else [(level, phase.key, outcome.values)]
+            entries[phase.key] = Entry(
+                id=phase.name,
+                prototype=phase.prototype,
+                status="failed" if ended is None else "computed",
+                reason="" if ended is not None else outcome.reason,
+                initial=phase.crystal,
+                structure=structure,
+                labels=labels_from(structure, results, references_for(level)),
+                jobs=(_job_result("relax", outcome),),
+            )
+    return list(entries.values())
+
+
+def _job_result(recipe: str, outcome: Outcome) -> JobResult:
+    provenance = {k: outcome.provenance[k] for k in KEPT_PROVENANCE if k in outcome.provenance}
+    status = "completed" if outcome.ok else "failed"
+    return JobResult(outcome.key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance)
+
+
 def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> Entry:
     pick = row.pick
     initial = pool.crystal(pick.candidate_index)
     way = walk(ladder, ladder.rungs, ledger, initial)
-    jobs = []
-    for recipe, outcome in way.jobs:
-        provenance = {k: outcome.provenance[k] for k in KEPT_PROVENANCE if k in outcome.provenance}
-        status = "completed" if outcome.ok else "failed"
-        jobs.append(JobResult(outcome.key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance))
     computed = pick.state is not PickState.FAILED
     return Entry(
         id=pick.candidate_id,
@@ -155,5 +183,5 @@ def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> 
         initial=initial,
         structure=way.structure,
         labels=labels_from(way.structure, way.results, references_for(ladder.own)) if computed else (),
-        jobs=tuple(jobs),
+        jobs=tuple(_job_result(recipe, outcome) for recipe, outcome in way.jobs),
     )

@@ -17,6 +17,8 @@ import yaml
 from materia import files
 from materia.campaign._database import CampaignDatabase, storage_errors
 from materia.campaign._gate import pass_gate
+from materia.campaign._labels import references_for
+from materia.campaign._phases import FOLDER, known_phases, load_known
 from materia.campaign._settings import CampaignSettings, load_settings, parse_settings
 from materia.compute import DriverLock
 from materia.data import Dataset
@@ -43,6 +45,11 @@ class Campaign:
     def rungs(self) -> tuple[tuple[str, Level], ...]:
         """(recipe, level) of the ladder, from the first on."""
         return self.settings.ladder.rungs
+
+    @cached_property
+    def known(self) -> Pool | None:
+        """Competing phases from files, as they were when the campaign was started; None without any."""
+        return load_known(self.folder)
 
     @property
     def advice(self) -> str:
@@ -81,7 +88,7 @@ def check_engine(settings: CampaignSettings) -> None:
 
     Raises:
         EngineError: the engine of a level is not installed, lacks what a recipe needs, or has no MPI and is to run on
-            several ranks.
+            several ranks; competing phases are asked for at a level without elemental references.
     """
     for name, level in settings.ladder.levels.items():
         program = engine(level.engine)
@@ -94,6 +101,13 @@ def check_engine(settings: CampaignSettings) -> None:
                 where="compute.ranks",
                 remedy="build it with the MPI of the machine that computes (docs/installation.md), or leave ranks at 1",
             )
+    own = settings.ladder.own
+    if settings.ladder.competing is not None and references_for(own) is None:
+        raise EngineError(
+            f"competing phases are compared by formation energies, and there are no references at {own.name!r}",
+            where="ladder.competing",
+            remedy="use a level whose references ship with materia (standard), or leave competing out",
+        )
     for recipe, level in settings.ladder.rungs:
         program = engine(level.engine)
         if lacks := lacking(recipe, program.name, program.capabilities(level)):
@@ -130,6 +144,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
         CampaignError: it requires a plan, and there is none that speaks for it.
         EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool.
         CampaignLockedError: another driver holds it.
+        StructureError, SpaceError: a file of competing phases is bad.
         StorageError: disk full, no permission.
     """
     wanted = load_settings(file) if file is not None else None
@@ -152,6 +167,9 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
     if pool is not None:
         pseudopotentials(settings, pool)  # what is lacking is told before anything is written
+    known = None
+    if not started.is_file():
+        known = known_phases(settings.ladder, Pool.load(folder / "pool") if pool is None else pool)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with DriverLock(folder) as lock:
@@ -159,6 +177,8 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
                 pool = Pool.load(folder / "pool")
             else:
                 pool.save(folder / "pool")
+            if known is not None:
+                known.save(folder / FOLDER)
             database = CampaignDatabase(folder / "campaign.sqlite")
             try:
                 database.bring_up_to_date()

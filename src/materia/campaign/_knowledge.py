@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from materia import quantities as q
+from materia.campaign._database import PickRow
 from materia.campaign._dear import DEAR, Dear
 from materia.campaign._folder import Campaign
 from materia.campaign._labels import BEYOND, references_for
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
-from materia.crystal import same_phase
+from materia.campaign._phases import competing_energies
+from materia.crystal import Crystal, same_phase
 from materia.errors import ElementError
 from materia.search import Beliefs
 from materia.simulation import level_hash
@@ -110,21 +112,44 @@ class Knowledge:
         settings = self.campaign.settings
         return {o.quantity for o in settings.objectives} | {c.quantity for c in settings.constraints}
 
-    def hull(self, *, before_round: int | None = None) -> Hull:
-        """Elements, the dataset's phases at this level, and what the campaign computed (before a round)."""
+    def phases(self, *, before_round: int | None = None, of: PickRow | None = None) -> list[tuple[str, Crystal, float]]:
+        """(name, structure, formation energy in eV/atom) of the compounds that are known at this level: the dataset's,
+        the campaign's own results, and competing phases that are none of both.
+
+        Args:
+            before_round: of the campaign, what it computed before this round.
+            of: a candidate that is compared: its own competing phases are known whatever its round, and what others
+                computed of its very structure is no phase beside it.
+        """
         digest = level_hash(self.level)
-        phases = [(entry.id, entry.structure, entry.labels) for entry in self.campaign.dataset.computed]
+        labelled = [(entry.id, entry.structure, entry.labels) for entry in self.campaign.dataset.computed]
         for row in self.campaign.database.picks():
             known = before_round is None or row.pick.round < before_round
             if known and row.pick.labelled:
-                phases.append((row.pick.candidate_id, row.structure, row.pick.labels))
-        entries = [
-            HullEntry(name, structure.composition, label.value)
-            for name, structure, labels in phases
+                labelled.append((row.pick.candidate_id, row.structure, row.pick.labels))
+        found = [
+            (name, structure, label.value)
+            for name, structure, labels in labelled
             for label in labels
             if label.quantity == q.FORMATION_ENERGY and label.level_hash == digest
         ]
-        return Hull(sorted(entries, key=lambda e: e.name))
+        alike: dict[str, list[Crystal]] = {}
+        for _, structure, _ in [*found, *([] if of is None else [("", of.structure, 0.0)])]:
+            alike.setdefault(structure.formula, []).append(structure)
+
+        def counts(name: str, number: int) -> bool:
+            return before_round is None or number < before_round or (of is not None and name == of.pick.candidate_id)
+
+        for phase, crystal, energy in competing_energies(self.campaign.database, self.references, wanted=counts):
+            others = alike.get(crystal.formula, ())
+            if not any(same_phase(phase.crystal, other) or same_phase(crystal, other) for other in others):
+                found.append((f"competing/{phase.key}", crystal, energy))
+        return sorted(found, key=lambda known: known[0])
+
+    def hull(self, *, before_round: int | None = None, of: PickRow | None = None) -> Hull:
+        """Elements and the phases of :meth:`phases`."""
+        known = self.phases(before_round=before_round, of=of)
+        return Hull([HullEntry(name, structure.composition, energy) for name, structure, energy in known])
 
     def beliefs(self, predictions: PoolPredictions, *, before_round: int | None = None) -> Beliefs | None:
         """Predicted, derived and exactly known quantities of every candidate; ``None`` without a surrogate.

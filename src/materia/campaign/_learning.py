@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._dear import DEAR
 from materia.campaign._folder import Campaign
+from materia.campaign._labels import references_for
+from materia.campaign._phases import competing_energies
+from materia.crystal import structure_hash
 from materia.simulation import level_hash
 
 LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)  # whoever asks for one of these is helped by labels of the other
@@ -26,7 +29,7 @@ class Labelled:
     """m structures a surrogate was trained on.
 
     Attributes:
-        ids: (m,) ``dataset/ID`` or ``pick/ID``.
+        ids: (m,) ``dataset/ID``, ``pick/ID``, or ``phase/JOB`` of a competing phase.
         formulas: (m,).
         values: (m,) quantity -> label.
         embedding: (m, d), in the space of the pool's.
@@ -177,4 +180,9 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
             crystal = campaign.pool.crystal(row.pick.candidate_index)
             values = {label.quantity: label.value for label in row.pick.labels}
             known[f"pick/{row.pick.candidate_id}"] = Example(crystal, learnable(values), crystal.formula)
+    alike = {structure_hash(example.crystal) for example in known.values()}
+    for phase, _, energy in competing_energies(campaign.database, references_for(campaign.settings.ladder.own)):
+        if structure_hash(phase.crystal) not in alike:
+            values = learnable({q.FORMATION_ENERGY: energy})
+            known[f"phase/{phase.key}"] = Example(phase.crystal, values, phase.crystal.formula)
     return {key: known[key] for key in sorted(known) if known[key].targets}

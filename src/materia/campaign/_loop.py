@@ -27,6 +27,7 @@ from materia.campaign._outputs import write_outputs
 from materia.campaign._people import People
 from materia.campaign._requests import Requests
 from materia.campaign._success import Successes
+from materia.campaign._validate import Validator
 from materia.campaign._values import values_of
 from materia.compute import JobManager, Ledger, open_backend
 from materia.errors import PoolExhaustedError
@@ -100,7 +101,14 @@ class Driver:
         self.decider.reconcile([row.pick for row in rows], values)
         self.people = People(campaign, self.knowledge, self.manager, self.requests, self.decider)
         self.climber = Climber(
-            campaign, self.knowledge, self.conditions, self.ledger, self.requests, self.decider, self.people
+            campaign,
+            self.knowledge,
+            self.conditions,
+            self.ledger,
+            self.requests,
+            self.decider,
+            self.people,
+            Validator(campaign, self.knowledge, self.conditions, self.ledger, self.requests),
         )
         self._predictions: tuple[int, PoolPredictions] | None = None
         self._believed: tuple[int, Beliefs | None] | None = None
@@ -282,9 +290,9 @@ class Driver:
         return Step(Phase.COMPUTING, message, waiting=moved == 0)
 
     def _values(self, row: PickRow) -> dict[str, float]:
-        """As told to the study: against the hull of the phases known before the pick's round, so that the order
-        in which jobs finish changes nothing."""
-        hull = self.knowledge.hull(before_round=row.pick.round)
+        """As told to the study: against the hull of the phases known before the pick's round and of its own competing
+        phases, so that the order in which jobs finish changes nothing."""
+        hull = self.knowledge.hull(before_round=row.pick.round, of=row)
         return values_of(row.structure, row.pick.labels, hull, name=row.pick.candidate_id)
 
     def _finish(self, rounds: int, reason: str) -> Step:

@@ -10,6 +10,7 @@ from materia import files
 from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import walk
+from materia.campaign._validate import validations
 from materia.campaign._values import values_of
 from materia.compute import Ledger
 from materia.crystal import Crystal
@@ -59,6 +60,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
             "values": values,
             "structure": crystal.to_record(),
             "distortions": [],
+            "validation": None,
             "predictions": {},
             "round": None,
             "reason": "",
@@ -68,6 +70,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
         contenders.append(Contender(name, values if complete else {}, predictions, failed=status == "failed"))
 
     ladder, ledger = campaign.settings.ladder, Ledger(campaign.database.connection)
+    validated = validations(campaign, knowledge, ledger)
     may_distort = any(recipe == "distorts" for recipe, _ in campaign.rungs)
     for row in campaign.database.picks():
         pick = row.pick
@@ -86,6 +89,7 @@ def _write_ranking(campaign: Campaign, knowledge: Knowledge, conditions: Conditi
             round=pick.round,
             reason=pick.reason,
             distortions=[] if way is None else list(way.distortions),
+            validation=validated.get(pick.candidate_id),
         )
     entries = {entry.id: entry for entry in campaign.dataset}
     for index, entry_id in knowledge.labelled.items():

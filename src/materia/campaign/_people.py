@@ -10,6 +10,7 @@ from materia.campaign._folder import Campaign
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import rung_job
 from materia.campaign._overrides import Overrides
+from materia.campaign._phases import compared
 from materia.campaign._requests import Requests
 from materia.compute import JobManager
 from materia.errors import SpaceError
@@ -127,11 +128,13 @@ class People:
         reason = f"{VETOED_BY}{veto.who}: {veto.why}"
         if pick.state is PickState.PENDING:
             others = (r for r in database.picks(pick.round) if r.pick.candidate_id != pick.candidate_id)
-            shared = {r.job_key for r in others if r.pick.state is PickState.PENDING}
+            pending = {r.pick.candidate_id: r.job_key for r in others if r.pick.state is PickState.PENDING}
+            shared = set(pending.values())
+            shared |= {x.key for name, (_, found) in compared(database).items() if name in pending for x in found}
             if row.job_key not in shared:
                 self.manager.cancel([row.job_key], reason)
             outcome = self.manager.ledger.outcome(row.job_key)
-            last = row.rung + 1 == len(self.campaign.rungs)
+            last = row.rung + 1 >= len(self.campaign.rungs)  # above it are its competing phases
             ended = outcome is not None and outcome.kind is not OutcomeKind.CANCELLED and (last or not outcome.ok)
             if ended:  # the answer is there: it is not thrown away
                 with database.transaction():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from materia import files
 from materia.campaign._decide import decided_by, one_line
@@ -17,18 +18,19 @@ from materia.campaign._gate import FILE, plan_digest
 from materia.campaign._labels import BEYOND
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import MIN_EXAMPLES
+from materia.campaign._phases import known_phases, seconds_to_validate
 from materia.campaign._replay import replay
 from materia.campaign._settings import CampaignSettings, find_campaign_file, load_settings
 from materia.compute import Cost, Energy, Site
 from materia.errors import CampaignError, EngineError
 from materia.search import Conditions
 from materia.search.replay import DataSettings, KnownPool, ReplaySettings, StrategySettings
-from materia.space import generate
+from materia.space import Pool, generate
 
 MIN_HITS = 20  # below this a backtest cannot tell
 CAMPAIGN, BASELINE = "campaign", "forest"
 
-_SAMPLE = 200  # candidates whose cost is estimated
+_SAMPLE, _SAMPLE_VALIDATED = 200, 12  # candidates whose cost is estimated, and that of their competing phases
 
 
 def plan(
@@ -168,6 +170,7 @@ def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
     cost = Cost(attempts=picks, cpu_s=cpu_s, node_s=None if node is None else cpu_s / node)
     return {
         "cpu_s_pick": round(each, 1),
+        "cpu_s_validation": _validation(settings, pool, rows[:_SAMPLE_VALIDATED]),
         "cpu_hours": round(cpu_s / 3600, 3),
         "node_hours": None if cost.node_s is None else round(cost.node_s / 3600, 3),
         "wall_hours": round(cpu_s / 3600 / in_parallel, 3),
@@ -175,6 +178,15 @@ def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:
         "co2e_kg": cost.co2e_kg(energy),
         "factors": energy.model_dump(),
     }
+
+
+def _validation(settings: CampaignSettings, pool: Pool, rows: NDArray[np.int64]) -> float | None:
+    """Mean CPU seconds of the competing phases of a hit, those that are known or unlikely included: at most; None where
+    the campaign asks for none."""
+    if settings.ladder.competing is None:
+        return None
+    known = known_phases(settings.ladder, pool)
+    return round(float(np.mean([seconds_to_validate(settings.ladder, pool.crystal(int(i)), known) for i in rows])), 1)
 
 
 def _machine(settings: CampaignSettings) -> tuple[int | None, int, Energy]:

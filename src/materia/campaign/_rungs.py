@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer, model_validator
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from materia import quantities as q
 from materia.campaign._labels import given_by
 from materia.simulation import LEVELS, PRESETS, RECIPES, Level, PotentialSettings, level, suits
+from materia.space import prototype
 
 
 class ClimbSettings(BaseModel):
@@ -64,6 +66,29 @@ class Rung(BaseModel):
         return self
 
 
+class CompetingSettings(BaseModel):
+    """Which phases a candidate that meets all conditions is held against, relaxed at the ladder's own level."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prototypes: tuple[str, ...] | None = Field(
+        None, description="charge-balanced compounds of the candidate's own elements in these; null: in all"
+    )
+    files: tuple[Path, ...] = Field((), description="known phases as structure files, folders or patterns")
+    max_atoms: int = Field(16, ge=1, description="in the primitive cell of a competing phase, at most")
+    least: float = Field(
+        0.05, ge=0, lt=1, description="chance, by the surrogate, to lie below the known hull; 0: all are computed"
+    )
+
+    @model_validator(mode="after")
+    def _something_to_compare(self) -> Self:
+        for name in self.prototypes or ():
+            prototype(name)
+        if self.prototypes == () and not self.files:
+            raise ValueError("neither prototypes nor files: there is no phase to compare with")
+        return self
+
+
 class LadderSettings(BaseModel):
     """What is computed on a pick: recipes in order, each from the structure the one before left."""
 
@@ -74,6 +99,9 @@ class LadderSettings(BaseModel):
     )
     level: str = "standard"
     recipes: tuple[Rung, ...] = Field(("relax", "gap"), validate_default=True)
+    competing: CompetingSettings | None = Field(
+        None, description="on top of all rungs: what meets every condition is validated. null: hits stay computed"
+    )
 
     @field_validator("potentials")
     @classmethod
@@ -103,6 +131,17 @@ class LadderSettings(BaseModel):
             if rung.child == "follows":
                 _require_again(rungs[:place], rungs[place + 1 :], info.data.get("level", "standard"))
         return rungs
+
+    @model_validator(mode="after")
+    def _phases_are_comparable(self) -> Self:
+        if self.competing is not None and self.level not in LEVELS:
+            raise ValueError(f"competing phases are compared at a level of DFT, and {self.level!r} is a potential")
+        own = {rung.recipe for rung in self.recipes if rung.level in (None, self.level)}
+        if self.competing is not None and "relax" not in own:
+            raise ValueError(
+                f"competing phases are relaxed at level {self.level!r}, and no rung relaxes the candidate there"
+            )
+        return self
 
     @property
     def gives(self) -> frozenset[str]:

@@ -112,6 +112,10 @@ def _rooted(content: dict[str, Any], file: Path) -> dict[str, Any]:
     ladder = content.get("ladder")
     if isinstance(ladder, dict) and isinstance(ladder.get("potentials"), dict):
         content["ladder"] = {**ladder, "potentials": _rooted_weights(ladder["potentials"], file)}
+    competing = ladder.get("competing") if isinstance(ladder, dict) else None
+    if isinstance(competing, dict) and isinstance(competing.get("files"), list):
+        phases = [rooted(str(path), file) for path in competing["files"]]
+        content["ladder"] = {**content["ladder"], "competing": {**competing, "files": phases}}
     return content
 
 

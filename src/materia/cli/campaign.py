@@ -226,7 +226,7 @@ def _print_result(record: CampaignRecord) -> None:
         table.add_column(_HEADINGS[name], justify="right", no_wrap=True)
     for row in shown:
         cells = [_cell(row, name) for name in names]
-        table.add_row(str(row["rank"]), row["candidate_id"], row["status"], "yes" if row["hit"] else "", *cells)
+        table.add_row(str(row["rank"]), row["candidate_id"], _standing(row), "yes" if row["hit"] else "", *cells)
     out.print(table)
     failed = sum(row["status"] == "failed" for row in record.ranking)
     stopped = sum(row["status"] == "stopped" for row in record.ranking)
@@ -236,7 +236,7 @@ def _print_result(record: CampaignRecord) -> None:
     known = [row["candidate_id"] for row in record.ranking if row["status"] == "labelled" and row["hit"]]
     if known:
         out.print(f"Known before, never picked, and meeting the same conditions: {', '.join(known)}.")
-    out.print("[dim]computed, not validated: competing phases outside the known hull were not computed.[/dim]")
+    out.print(f"[dim]{_said_of_phases(record)}[/dim]")
     folder = record.folder
     out.print(f"\nreport     {folder / 'report' / 'index.html'}")
     out.print(f"structures {folder / 'results.db'}  ({_program('ase')} db {shlex.quote(str(folder / 'results.db'))})")
@@ -244,6 +244,25 @@ def _print_result(record: CampaignRecord) -> None:
         uri = f"sqlite:///{os.path.relpath(folder / 'mlflow.db')}"
         out.print("the MLflow record, the report in it, opens in a browser with")
         out.print(f"  {_program('mlflow')} ui --backend-store-uri {shlex.quote(uri)}")
+
+
+def _standing(row: dict[str, Any]) -> str:
+    validation = row.get("validation")  # campaigns of older versions do not say
+    return "validated" if validation and validation["validated"] else str(row["status"])
+
+
+def _said_of_phases(record: CampaignRecord) -> str:
+    """What the hull that results are held against is worth."""
+    if not record.settings.get("ladder", {}).get("competing"):
+        return "computed, not validated: competing phases outside the known hull were not computed."
+    compared = [row for row in record.ranking if row.get("validation")]
+    validated = [row for row in compared if row["validation"]["validated"]]
+    still = sum(bool(row["hit"]) for row in validated)
+    said = f"{len(validated)} validated, their competing phases computed at the same level; {still} of them hits still."
+    for row in compared:
+        if because := row["validation"]["because"]:
+            said += f"\n{row['candidate_id']} is not validated: {because}."
+    return said
 
 
 def _program(name: str) -> str:

@@ -90,6 +90,10 @@ def _print_plan(found: dict[str, Any]) -> None:
             f"  {found['picks']} calculations: {cost['cpu_hours']:.2f} CPU hours{nodes}, "
             f"{cost['wall_hours']:.2f} h on the wall without queues; {co2e}"
         )
+        if cost["cpu_s_validation"] is not None:
+            out.print(
+                f"  competing phases: at most {cost['cpu_s_validation'] / 3600:.2f} CPU hours for each hit on top"
+            )
     if found["verdict"] == "overridden":
         out.print(f"  the backtest speaks against it; overridden: {found['override']['reason']}")
 

@@ -11,6 +11,7 @@ import yaml
 
 from materia.errors import MateriaError
 from materia.record import CampaignRecord, PickState, redacted
+from materia.report import _competing as competing
 from materia.report import _costs as costs
 from materia.report import _facts as facts
 from materia.report import _figures as figures
@@ -57,6 +58,8 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "n_computed": len(computed),
         "rounds": _rounds(record),
         "ladder": ladder_section(record),
+        "asks_competing": competing.asked(record),
+        "competing": competing.competing_section(record),
         "left": remaining_section(record),
         "people": people_section(record),
         "figure_plane": figures.objective_plane(record),
@@ -158,6 +161,7 @@ def _rows(record: CampaignRecord) -> list[dict[str, Any]]:
                 "formula": words.formula(r["formula"]),
                 "prototype": r["prototype"],
                 "status": r["status"],
+                "standing": competing.standing(r),
                 "hit": bool(r["hit"]),
                 "cells": cells,
                 "probability": r["probability"],
@@ -221,6 +225,7 @@ def _details(record: CampaignRecord) -> list[dict[str, Any]]:
                 "formula": row["formula"],
                 "prototype": row["prototype"],
                 "status": row["status"],
+                "standing": competing.standing(row),
                 "hit": bool(row["hit"]),
                 "facts": lines,
                 "round": row["round"],
@@ -305,6 +310,9 @@ def _funnel(record: CampaignRecord) -> list[dict[str, Any]]:
     steps.append({"step": "computed with DFT", "n": len(computed), "kind": "campaign"})
     if words.bounds(record.settings):
         steps.append({"step": "meet every condition", "n": sum(bool(r["hit"]) for r in computed), "kind": "hit"})
+        if competing.asked(record):
+            n = sum(bool(r["hit"]) and competing.validated(r) for r in computed)
+            steps.append({"step": "validated: their competing phases are known too", "n": n, "kind": "hit"})
     most = math.log10(max([10, *(int(s["n"]) for s in steps)]))
     for s in steps:
         s["share"] = round(100 * math.log10(s["n"] + 1) / most, 1) if s["n"] else 0

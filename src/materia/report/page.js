@@ -90,7 +90,7 @@
     text.append(make("h2", { id: "dossier-title" }, ...formula(d.formula)), make("p", { class: "muted" }, `${d.prototype} · ${d.id}`));
     const pills = make("p");
     if (d.hit) pills.append(make("span", { class: "pill hit" }, "hit"));
-    pills.append(make("span", { class: `pill ${d.status}` }, d.status === "labelled" ? "already labelled" : d.status));
+    pills.append(make("span", { class: `pill ${d.standing}` }, d.status === "labelled" ? "already labelled" : d.standing));
     text.append(pills);
     if (d.changed) pills.append(make("span", { class: "pill" }, "structure type changed on relaxation"));
     if (d.fell) pills.append(make("span", { class: "pill" }, "distorted, by an interatomic potential"));

@@ -225,7 +225,11 @@ def _pick_row(pick: Pick) -> dict[str, Any]:
 
 
 def _flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {k: v for k, v in row.items() if k not in ("values", "predictions", "structure", "distortions")}
+    flat = {
+        k: v for k, v in row.items() if k not in ("values", "predictions", "structure", "distortions", "validation")
+    }
+    if row.get("validation"):
+        flat |= {"validated": row["validation"]["validated"], "competing_phases": len(row["validation"]["phases"])}
     if followed := [step for step in row.get("distortions", []) if step["followed"]]:
         flat |= {"distorted_from": followed[0]["parent_prototype"], "distorted_into": followed[-1]["child_prototype"]}
     flat |= row.get("values", {})
@@ -266,6 +270,19 @@ def _milliseconds(iso: Any) -> int | None:
     return int(datetime.fromisoformat(iso).timestamp() * 1000) if isinstance(iso, str) and iso else None
 
 
+def _standing(record: CampaignRecord) -> str:
+    if not record.settings.get("ladder", {}).get("competing"):
+        return "*Computed* means the calculation ended well; it is not yet a validated material."
+    return (
+        f"**{_validated(record)} validated**: they kept their structure, and the competing phases that the campaign "
+        "file names are known at the same level."
+    )
+
+
+def _validated(record: CampaignRecord) -> int:
+    return sum(bool((row.get("validation") or {}).get("validated")) for row in record.ranking)
+
+
 def _note(record: CampaignRecord) -> str:
     """Shown by MLflow as the run's description (Markdown)."""
     computed = sum(r["status"] == "computed" for r in record.ranking)
@@ -274,7 +291,7 @@ def _note(record: CampaignRecord) -> str:
         f"**{computed} candidates computed with DFT, {hits} hits**, "
         f"out of a pool of {record.pool.get('n', 0)}; {len(record.rounds)} rounds.",
         "",
-        "*Computed* means the calculation ended well; it is not yet a validated material.",
+        _standing(record),
         "",
     ]
     best = [r for r in record.ranking if r["status"] == "computed"][:5]
