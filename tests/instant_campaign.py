@@ -7,6 +7,8 @@ the loop itself, in well under a second a step. The numbers are made up and plau
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +134,19 @@ def instant(
     for number in range(6):
         _model(folder / "run" / "models" / str(number), pool, gaps, number)
     return Instant(file, folder / "run", gaps)
+
+
+def killed(stride: int, work: str, *arguments: object) -> int:
+    """Do the work, killed before every ``stride``-th new line of its files, until one gets through; how many died.
+
+    Args:
+        work: as in ``campaign/killed_at_new_lines.py``.
+    """
+    script = Path(__file__).parent / "campaign" / "killed_at_new_lines.py"
+    argv = [sys.executable, str(script), str(stride), work, *map(str, arguments)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return int(done.stdout)
 
 
 def put_result(

@@ -1,6 +1,7 @@
 """Work that is SIGKILLed before every STRIDE-th line of its files nobody died at yet, until one child gets through.
 
 python killed_at_new_lines.py STRIDE finish CAMPAIGN
+python killed_at_new_lines.py STRIDE validate CAMPAIGN
 python killed_at_new_lines.py STRIDE veto CAMPAIGN CANDIDATE
 
 Prints how many were killed. This process only imports and forks: a child of one that has used polars hangs.
@@ -25,6 +26,7 @@ from materia.campaign import _decide, _loop
 ROOM = Path(_loop.__file__).parent
 WATCHED = {
     "finish": {"_people.py", "_overrides.py", "_loop.py", "_climb.py", "_database.py"},
+    "validate": {"_validate.py", "_phases.py", "_climb.py"},
     "veto": {"_decide.py"},
 }
 
@@ -71,7 +73,7 @@ def main(stride: int, work: str, *arguments: str) -> int:
             sys.settrace(tracer(seen, WATCHED[work], stride, writing))
             code = 1
             try:
-                {"finish": finish, "veto": veto}[work](*arguments)
+                {"finish": finish, "validate": finish, "veto": veto}[work](*arguments)
                 code = 0
             except Exception:
                 traceback.print_exc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from instant_campaign import CONTENT, Instant, instant, put_result
+from instant_campaign import CONTENT, Instant, instant, killed, put_result
 from materia.campaign import load_settings, run, veto
 from materia.campaign._database import CampaignDatabase
 from materia.campaign._dataset import build_dataset
@@ -174,6 +175,27 @@ def test_a_driver_that_is_started_anew_for_every_step_ends_the_same(tmp_path: Pa
             break
     assert essence(made.record) == essence(finished.record)
     assert made.record.ranking == finished.record.ranking
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_killed_anywhere_validates_the_same(tmp_path: Path) -> None:
+    small: dict[str, Any] = {
+        "space": {"elements": ["Mg", "Zn", "S", "Se"]},
+        "objectives": [{"quantity": "supply_risk", "goal": "minimize"}],
+        "search": {"rounds": 2, "batch": 2},
+    }
+    made = campaign(tmp_path / "campaign", **small)
+    made.steps(1)
+    copy = tmp_path / "undisturbed"
+    shutil.copytree(made.folder, copy)
+    undisturbed = Instant(made.file, copy, made.gaps).finish()
+    kills = killed(4, "validate", made.folder)
+    assert kills > 10
+    assert essence(made.record) == essence(undisturbed)
+    assert made.record.ranking == undisturbed.ranking
+    assert all(row["validation"]["validated"] for row in made.record.ranking if row["status"] == "computed")
+    assert {job.attempts for job in made.record.jobs} == {0}, "nothing was started that the store has"
 
 
 def test_each_phase_is_one_job_whoever_it_competes_with(tmp_path: Path) -> None:

@@ -10,21 +10,12 @@ from pathlib import Path
 import pytest
 
 import materia
-from instant_campaign import Instant, instant
+from instant_campaign import Instant, instant, killed
 from materia.record import CampaignRecord, OverrideKind, OverrideState, PickState
 from tiny_campaign import essence
 
 pytestmark = pytest.mark.gpaw
 PINNED, UNSEEN = "InSb-rocksalt", "ZnS-zincblende"
-
-
-def killed(stride: int, work: str, *arguments: object) -> int:
-    """Do the work, killed before every ``stride``-th new line, until one gets through; how many were killed."""
-    script = Path(__file__).with_name("killed_at_new_lines.py")
-    argv = [sys.executable, str(script), str(stride), work, *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=800, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return int(done.stdout)
 
 
 def decided(folder: Path) -> Instant:

@@ -125,8 +125,10 @@ class Driver:
         database, search = self.campaign.database, self.campaign.settings.search
         rounds = database.rounds()
         self.people.heed(rounds[-1][0] if rounds else None)
-        if database.meta().get("state") == "finished":
-            return Step(Phase.FINISHED, "the campaign is finished")
+        meta = database.meta()
+        if meta.get("state") == "finished":
+            trouble = "" if meta.get("outputs") == "written" else self._last_outputs()
+            return Step(Phase.FINISHED, "the campaign is finished" + (f" ({trouble})" if trouble else ""))
         open_rounds = [number for number, state in rounds if state == "open"]
         if not open_rounds:
             rules = search.stop is not None and len(rounds) < search.rounds
@@ -301,8 +303,16 @@ class Driver:
         end = {"state": "finished", "finished": now(), "stopped_because": reason, **self._remaining_with(rounds)}
         with self.campaign.database.transaction():
             self.campaign.database.set_meta(end)
-        trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
+        trouble = self._last_outputs()
         return Step(Phase.FINISHED, f"finished: {reason}" + (f" ({trouble})" if trouble else ""))
+
+    def _last_outputs(self) -> str:
+        """Written once more by the next step where a kill or a tracking server that is away leaves them unfinished."""
+        trouble = write_outputs(self.campaign, self.knowledge, self.conditions)
+        if not trouble:
+            with self.campaign.database.transaction():
+                self.campaign.database.set_meta({"outputs": "written"})
+        return trouble
 
     @staticmethod
     def _tally(rows: list[PickRow]) -> str:
