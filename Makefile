@@ -21,7 +21,7 @@ run: install ## install, then run (or resume) the quickstart campaign
 	@$(BIN)/materia run $(CAMPAIGN)
 
 test: dev ## install with the developers' tools, then run the tests
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 lint: dev ## ruff, mypy and the import layers
 	$(BIN)/ruff check .

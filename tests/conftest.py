@@ -5,20 +5,33 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from materia.compute import Site
 from materia.resources import resource
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """Where several processes share the tests, a file's stay together (its fixtures are made once), and so do all files
-    that use the Slurm cluster, of which a machine has one.
-    """
-    clustered = {item.path for item in items if "slurm_site" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("slurm" if item.path in clustered else str(item.path)))
+    that use the Slurm cluster, of which a machine has one."""
+    return _Scheduling(config, log)
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "slurm" if _on_slurm(self.config.rootpath / file) else file
+
+
+@cache
+def _on_slurm(file: Path) -> bool:
+    return "slurm_site" in file.read_text()
 
 
 @pytest.fixture(scope="session")
