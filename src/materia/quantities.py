@@ -93,6 +93,8 @@ GAP_HSE06 = "gap_hse06"
 GAP_GLLBSC = "gap_gllbsc"
 DIELECTRIC_ELECTRONIC = "dielectric_electronic"
 DIELECTRIC_STATIC = "dielectric_static"
+DIELECTRIC_ELECTRONIC_OWN = "dielectric_electronic_own"
+DIELECTRIC_STATIC_OWN = "dielectric_static_own"
 ELECTRON_MASS = "electron_mass"
 HOLE_MASS = "hole_mass"
 GAP_SOC = "gap_pbe_soc"
@@ -159,6 +161,22 @@ _ALL = (
     *(
         Quantity(name, symbol, "m_e", Fidelity.PBE_SOC, f"Effective mass of {whose}, band edge", 0.0, form=Form.LOG)
         for name, symbol, whose in ((ELECTRON_MASS_EDGE, "$m_e$", "electrons"), (HOLE_MASS_EDGE, "$m_h$", "holes"))
+    ),
+    Quantity(
+        DIELECTRIC_ELECTRONIC_OWN,
+        r"$\varepsilon_\infty$",
+        "1",
+        Fidelity.PBE,
+        "Electronic dielectric constant, mean over directions, PBE, computed here",
+        lower=1.0,
+    ),
+    Quantity(
+        DIELECTRIC_STATIC_OWN,
+        r"$\varepsilon_0$",
+        "1",
+        Fidelity.PBE,
+        "Static dielectric constant, mean over directions, PBE, computed here",
+        lower=1.0,
     ),
     Quantity(IS_METAL, "$P(metal)$", "1", Fidelity.PBE, "Metal, PBE", form=Form.CLASS),
     # Petousis et al., Sci. Data 4, 160134 (2017): DFPT with the Materials Project's PBE and PBE+U

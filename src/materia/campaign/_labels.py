@@ -25,6 +25,8 @@ BEYOND = (  # as fields
     q.GAP_GLLBSC_OWN,
     q.ELECTRON_MASS_EDGE,
     q.HOLE_MASS_EDGE,
+    q.DIELECTRIC_ELECTRONIC_OWN,
+    q.DIELECTRIC_STATIC_OWN,
 )
 # What is known of a candidate once a recipe has ended at a level of DFT, and at that of a potential.
 _ENERGIES = frozenset({q.ENERGY, q.FORMATION_ENERGY, q.ENERGY_ABOVE_HULL})
@@ -38,6 +40,7 @@ _GIVES = {
     "hybrid_spin_orbit": _BANDS | {q.GAP_HSE06_ON_PBE, q.GAP_HSE06_SOC_ON_PBE},
     "masses": _BANDS | {q.ELECTRON_MASS_EDGE, q.HOLE_MASS_EDGE},
     "gllbsc": frozenset({q.GAP_GLLBSC_OWN}),
+    "dielectric": _BANDS | {q.DIELECTRIC_ELECTRONIC_OWN, q.DIELECTRIC_STATIC_OWN},
 }
 _POTENTIAL_GIVES = {
     "relax": frozenset({q.ENERGY_POTENTIAL, q.VOLUME_POTENTIAL}),

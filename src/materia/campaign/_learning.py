@@ -20,7 +20,15 @@ from materia.crystal import structure_hash
 from materia.simulation import level_hash
 
 LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)  # whoever asks for one of these is helped by labels of the other
-ON_DEMAND = (q.GAP_DIRECT_PBE, q.VOLUME, q.GAP_SOC, q.GAP_GLLBSC_OWN)  # learned where the conditions name them
+# learned where the conditions name them
+ON_DEMAND = (
+    q.GAP_DIRECT_PBE,
+    q.VOLUME,
+    q.GAP_SOC,
+    q.GAP_GLLBSC_OWN,
+    q.DIELECTRIC_ELECTRONIC_OWN,
+    q.DIELECTRIC_STATIC_OWN,
+)
 MIN_EXAMPLES = 12
 
 

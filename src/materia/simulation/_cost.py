@@ -33,6 +33,7 @@ _COEFFICIENTS = {
     "hybrid": (20.0, 0.0, 0.0, 4.0e-6),
     "hybrid_spin_orbit": (22.0, 0.0, 0.0, 4.5e-6),
     "gllbsc": (6.5, 0.0, 0.0, 2.2e-6),
+    "dielectric": (6.5, 0.0, 0.0, 2.0e-5),
     "molecule": (20.0, 0.0, 0.0, 1.0e-5),  # a dozen steps at one k-point
 }
 

@@ -11,7 +11,7 @@ from materia.crystal import Crystal
 from materia.errors import EngineError
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._levels import ROUGH, Level
-from materia.simulation.engines import BeyondPBE, Engine
+from materia.simulation.engines import BeyondPBE, Engine, Responds
 
 SILICON = Crystal.from_species(
     np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * 5.47 / 2, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]]
@@ -104,6 +104,10 @@ class EngineConformance:
         assert eigenvalues.shape[1] >= self.engine.n_electrons(self.crystal, self.level) + 6
         assert (np.diff(eigenvalues, axis=1) > -1e-6).all(), "eigenvalues come in rising order"
         assert np.allclose(eigenvalues[:, ::2], eigenvalues[:, 1::2], atol=1e-3)
+
+    def test_perturbation_theory_is_offered_by_who_does_it(self) -> None:
+        offered = bool(self.engine.capabilities().features.get("dielectric"))
+        assert not offered or isinstance(self.engine, Responds)
 
     def test_remedies_leave_the_energy_as_it_is(self, tmp_path: Path) -> None:
         energies = []

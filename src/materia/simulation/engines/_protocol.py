@@ -164,6 +164,34 @@ class BeyondPBE(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Response:
+    """How a crystal of n atoms answers a homogeneous field and the displacement of its atoms, in fixed Cartesian axes.
+
+    Attributes:
+        electronic: (3, 3) dielectric tensor with the atoms held.
+        charges: (n, 3, 3) Born effective charges, e: atom, field, displacement. They may not quite add up to zero.
+        force_constants: (3n, 3n) at the zone centre without a macroscopic field, eV/Å²; likewise.
+    """
+
+    electronic: NDArray[np.float64]
+    charges: NDArray[np.float64]
+    force_constants: NDArray[np.float64]
+
+
+@runtime_checkable
+class Responds(Protocol):
+    """What an engine with the feature ``dielectric`` of :class:`Capabilities` offers on top of :class:`Engine`."""
+
+    def response(self, atoms: Atoms, log: Path) -> Response:
+        """By perturbation theory, of an insulator whose calculator (``atoms.calc``) has fixed occupations.
+
+        Raises:
+            Failure: it did not converge.
+        """
+        ...
+
+
 GROUP = "materia.engines"
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._ranks import launcher_words, layout, ranks_wanted
+from materia.simulation.engines._protocol import Response
 from materia.simulation.engines._pseudo_folder import Pseudopotential
 from materia.simulation.engines._pwscf_output import Solution, failure_of, read_xml
 
@@ -53,14 +54,14 @@ class Program:
     trouble: str = ""
 
 
-def command() -> list[str]:
+def words_of_pw() -> list[str]:
     """The user's command for pw.x."""
     return shlex.split(os.environ.get(COMMAND, "")) or ["pw.x"]
 
 
 def program() -> Program:
-    """The program behind :func:`command`; asked once."""
-    words = command()
+    """The program behind :func:`words_of_pw`; asked once."""
+    words = words_of_pw()
     if shutil.which(words[0]) is None:
         return Program(trouble=f"there is no {words[0]} on the PATH to run Quantum ESPRESSO")
     return _program(tuple(words))
@@ -142,10 +143,34 @@ class Pwscf(Calculator):  # type: ignore[misc]
         control = {"calculation": "bands", "tprnfor": False, "tstress": False}
         return self._run(control, {"nbnd": n_bands}, weighted, len(kpoints), log)
 
+    def response(self, atoms: Atoms, log: Path) -> Response:
+        """The atoms' state with its wave functions, by pw.x, and what ph.x says of it.
+
+        Raises:
+            Failure: one of both did not end well.
+        """
+        from materia.simulation.engines._phonon import respond
+
+        self.atoms = atoms.copy()
+        control = {"calculation": "scf", "tprnfor": False, "tstress": False}
+        kpoints = self.setup.kpoints or (1, 1, 1)  # ph.x knows no real wave functions
+        self._run(control, {}, kpoints, self.setup.n_kpoints, self.log, keep=True)
+        try:
+            return respond(Path(self._scratch.name), _PREFIX, log)
+        finally:
+            self._drop_waves()
+
     def _run(
-        self, control: Mapping[str, Any], system: Mapping[str, Any], kpoints: Any, n_kpoints: int, log: Path
+        self,
+        control: Mapping[str, Any],
+        system: Mapping[str, Any],
+        kpoints: Any,
+        n_kpoints: int,
+        log: Path,
+        *,
+        keep: bool = False,
     ) -> Solution:
-        """One run of pw.x.
+        """One run of pw.x; ``keep``: its wave functions.
 
         Raises:
             Failure: it has no solution.
@@ -155,7 +180,8 @@ class Pwscf(Calculator):  # type: ignore[misc]
         output.unlink(missing_ok=True)  # that of the geometry before must not be taken for this one's
         self._write_input(source, control, system, kpoints)
         pools = layout(n_kpoints, ranks_wanted()).kpoints
-        text, returncode = _execute([*(["-nk", str(pools)] if ranks_wanted() > 1 else []), "-in", source.name], log)
+        options = ["-nk", str(pools)] if ranks_wanted() > 1 else []
+        text, returncode = execute(words_of_pw(), [*options, "-in", source.name], log)
         started = {int(a or b or 1) for a, b in _RANKS.findall(text)}
         if started and started != {ranks_wanted()}:
             raise Failure(
@@ -172,9 +198,14 @@ class Pwscf(Calculator):  # type: ignore[misc]
             raise Failure(Reason.MISSING_PSEUDOPOTENTIAL, f"{message}: those in the folder are gone or were exchanged")
         solution = read_xml(output)
         shutil.copyfile(output, log.with_suffix(".xml"))
-        for waves in scratch.rglob("wfc*.dat"):  # by far the largest files, and nothing reads them again
-            waves.unlink()
+        if not keep:
+            self._drop_waves()
         return solution
+
+    def _drop_waves(self) -> None:
+        """They are by far the largest files, and nothing reads them again."""
+        for waves in Path(self._scratch.name).rglob("*wfc*"):
+            waves.unlink()
 
     def _write_input(self, path: Path, control: Mapping[str, Any], system: Mapping[str, Any], kpoints: Any) -> None:
         setup, atoms = self.setup, self.atoms.copy()
@@ -206,9 +237,9 @@ class Pwscf(Calculator):  # type: ignore[misc]
             )
 
 
-def _execute(arguments: Sequence[str], log: Path) -> tuple[str, int]:
-    """pw.x under the launcher of this job, in the log's folder: what it printed, and its exit code."""
-    argv = [*launcher_words(), *command(), *arguments]
+def execute(program: Sequence[str], arguments: Sequence[str], log: Path) -> tuple[str, int]:
+    """A program under the launcher of this job, in the log's folder: what it printed, and its exit code."""
+    argv = [*launcher_words(), *program, *arguments]
     with log.open("ab") as stream:
         start = stream.tell()
         try:

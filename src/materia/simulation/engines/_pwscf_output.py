@@ -131,27 +131,30 @@ _WORDS: tuple[tuple[str, Reason, str], ...] = (
 _ERROR = re.compile(r"Error in routine +(\S+) +\((-?\d+)\):\s*\n\s*(.*)")
 
 
-def failure_of(text: str, returncode: int) -> Failure | None:
+def failure_of(text: str, returncode: int, program: str = "pw.x") -> Failure | None:
     """Why a run has no solution; None where it ended well.
 
     Args:
-        text: what pw.x and its launcher printed on both streams.
+        text: what the program and its launcher printed on both streams.
         returncode: of the command; -N or 128 + N: ended by signal N.
     """
     for pattern, reason, words in _WORDS:
         if found := re.search(pattern, text):
-            return Failure(reason, words or _said(text, found.start()))
+            return Failure(reason, words or _said(text, found.start(), program))
     if returncode == 0 and "JOB DONE." in text:
         return None
     number = -returncode if returncode < 0 else returncode - 128
     if number in (signal.SIGKILL, signal.SIGTERM):
         name = signal.Signals(number).name
-        return Failure(Reason.KILLED, f"pw.x was ended from outside by {name}: a person, a limit, or a lack of memory")
-    return Failure(Reason.UNEXPECTED, f"pw.x ended with {returncode}: {_said(text, max(0, len(text) - _SHOWN))}")
+        return Failure(
+            Reason.KILLED, f"{program} was ended from outside by {name}: a person, a limit, or a lack of memory"
+        )
+    last = _said(text, max(0, len(text) - _SHOWN), program)
+    return Failure(Reason.UNEXPECTED, f"{program} ended with {returncode}: {last}")
 
 
-def _said(text: str, start: int) -> str:
-    """pw.x's own words: those of its error message, or what stands at that place."""
+def _said(text: str, start: int, program: str) -> str:
+    """The program's own words: those of its error message, or what stands at that place."""
     if error := _ERROR.search(text):
-        return f"pw.x stopped in {error[1]}: {error[3].strip()}"[:_SHOWN]
+        return f"{program} stopped in {error[1]}: {error[3].strip()}"[:_SHOWN]
     return " ".join(text[start : start + _SHOWN].split())

@@ -1,4 +1,5 @@
-"""Quantum ESPRESSO's pw.x (Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)), a program of its own.
+"""Quantum ESPRESSO's pw.x (Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)), a program of its own, and
+ph.x for what responds.
 
 pw.x is what runs on several ranks; Python stays one process beside it. The user brings the pseudopotentials
 (:mod:`materia.simulation.engines._pseudo_folder`).
@@ -21,7 +22,7 @@ from materia.simulation._kpoints import grid_size, irreducible_kpoints
 from materia.simulation._levels import Level
 from materia.simulation._ranks import ALONE, World, launcher_words, ranks_wanted
 from materia.simulation.engines import _pseudo_folder
-from materia.simulation.engines._protocol import Bands, Capabilities
+from materia.simulation.engines._protocol import Bands, Capabilities, Response
 from materia.simulation.engines._pseudo_folder import Pseudopotential
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class EspressoEngine:
     own_ranks = True
 
     def capabilities(self, level: Level | None = None) -> Capabilities:
-        from materia.simulation.engines import _pwscf
+        from materia.simulation.engines import _phonon, _pwscf
 
         found = _pwscf.program()
         if found.trouble:
@@ -61,7 +62,8 @@ class EspressoEngine:
         if not any_pbe:
             missing = f"{_pseudo_folder.folder()} holds no PBE pseudopotential in UPF"
             return Capabilities(False, found.version, missing=missing, remedy=_pseudo_folder.REMEDY)
-        return Capabilities(True, found.version, {"mpi": found.mpi, "planewaves": found.mpi})
+        features = {"mpi": found.mpi, "planewaves": found.mpi, "dielectric": _phonon.available()}
+        return Capabilities(True, found.version, features, remedies={"dielectric": _phonon.INSTALL})
 
     def world(self) -> World:
         if ranks_wanted() > 1 and not launcher_words():
@@ -121,6 +123,10 @@ class EspressoEngine:
         along = atoms.calc.bands(kpoints, n_occupied + 4, log)
         some = slice(n_occupied + 1)
         return Bands(n_occupied, solved.kpoints, solved.eigenvalues[:, some], kpoints, along.eigenvalues[:, some])
+
+    def response(self, atoms: Atoms, log: Path) -> Response:
+        found: Response = atoms.calc.response(atoms, log)
+        return found
 
     def classify(self, error: BaseException) -> Failure:
         return ordinary_failure(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from materia.errors import ConfigError
 from materia.simulation.recipes._beyond import gllbsc, hybrid, hybrid_spin_orbit, spin_orbit
+from materia.simulation.recipes._dielectric import dielectric
 from materia.simulation.recipes._distorts import distorts
 from materia.simulation.recipes._gap import gap, gap_from_bands
 from materia.simulation.recipes._masses import masses
@@ -25,6 +26,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "gllbsc": gllbsc,
     "hybrid": hybrid,
     "hybrid_spin_orbit": hybrid_spin_orbit,
+    "dielectric": dielectric,
 }
 _ELECTRONS = frozenset({"molecule", *CLOSED_SHELL})
 _POTENTIAL = frozenset({"distorts"})
@@ -56,6 +58,7 @@ __all__ = [
     "NEEDS",
     "ONE_RANK",
     "RECIPES",
+    "dielectric",
     "distorts",
     "gap",
     "gap_from_bands",

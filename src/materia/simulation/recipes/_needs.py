@@ -12,13 +12,17 @@ NEEDS = {
     "hybrid": "hybrid",
     "hybrid_spin_orbit": "hybrid_spin_orbit",
     "gllbsc": "gllbsc",
+    "dielectric": "dielectric",
 }
 IN_WORDS = {
     "spin_orbit": "spin-orbit coupling",
     "hybrid": "HSE06",
     "hybrid_spin_orbit": "HSE06 with spin-orbit coupling",
     "gllbsc": "GLLB-SC",
+    "dielectric": "density-functional perturbation theory",
 }
+_ELSEWHERE = {"dielectric": "use a level of Quantum ESPRESSO, such as `espresso-standard`, with ph.x beside pw.x"}
+_BY_GPAW = "use a level of an engine that can, such as GPAW's `standard`"
 # Recipes whose electrons are counted in pairs: an odd number of them is an open shell.
 CLOSED_SHELL = frozenset({"gap", *NEEDS})
 # Their parts beyond PBE were tried on one rank only.
@@ -30,7 +34,7 @@ def lacking(name: str, engine_name: str, capabilities: Capabilities) -> tuple[st
     feature = NEEDS.get(name)
     if feature is None or capabilities.features.get(feature):
         return None
-    remedy = capabilities.remedies.get(feature, "use a level of an engine that can, such as GPAW's `standard`")
+    remedy = capabilities.remedies.get(feature, _ELSEWHERE.get(feature, _BY_GPAW))
     return f"{engine_name} has no {IN_WORDS[feature]} here, and the recipe {name!r} needs it", remedy
 
 
