@@ -20,9 +20,10 @@ ROUNDS, BATCH = 4, 8
 
 def fail(run: Instant, elements: set[str], reason: str = "not_converged") -> None:
     """The relaxations of all candidates with one of these elements fail."""
+    elements_of = by_key(run)
     for path in run.folder.parent.glob("store/jobs/*/1/result.json"):
         result = json.loads(path.read_text())
-        if "prototype_kept" in result["values"] and set(by_key(run)[result["key"]]) & elements:
+        if "prototype_kept" in result["values"] and set(elements_of[result["key"]]) & elements:
             path.write_text(json.dumps({**result, "status": "failed", "reason": reason, "values": {}}))
 
 

@@ -22,17 +22,10 @@ def grid_size(crystal: Crystal, density: float) -> tuple[int, int, int]:
     """
     reciprocal = 2 * math.pi * np.linalg.inv(crystal.lattice).T
     sizes = [max(2, 2 * math.ceil(np.linalg.norm(b) * density / 2)) for b in reciprocal]
-    if not all(_maps_onto_itself(sizes, rotation) for rotation in _rotations(*_shape(crystal))):
-        sizes = [max(sizes)] * 3
     a, b, c = sizes
-    return a, b, c
-
-
-def _maps_onto_itself(sizes: list[int], rotation: NDArray[np.int64]) -> bool:
-    """A rotation takes k = m/N to another point of the grid for all m if N_i R_ij / N_j is whole for all i, j."""
-    n = np.array(sizes)
-    scaled = n[:, None] * np.linalg.inv(rotation).T.round().astype(int) / n[None, :]
-    return bool(np.allclose(scaled, scaled.round()))
+    if a == b == c or _maps_onto_itself(*_shape(crystal), (a, b, c)):
+        return a, b, c
+    return (max(sizes),) * 3
 
 
 def irreducible_kpoints(crystal: Crystal, density: float, size: tuple[int, int, int] | None = None) -> int:
@@ -65,6 +58,15 @@ def _rotations(lattice: bytes, kinds: bytes, coordinates: bytes) -> NDArray[np.i
         return np.eye(3, dtype=int)[None]
     rotations: NDArray[np.int64] = np.unique(found["rotations"], axis=0)
     return rotations
+
+
+@lru_cache(maxsize=16384)
+def _maps_onto_itself(lattice: bytes, kinds: bytes, coordinates: bytes, sizes: tuple[int, int, int]) -> bool:
+    """A rotation takes k = m/N to another point of the grid for all m if N_i R_ij / N_j is whole for all i, j."""
+    inverse = np.linalg.inv(_rotations(lattice, kinds, coordinates)).transpose(0, 2, 1).round()
+    n = np.array(sizes)
+    scaled = n[:, None] * inverse / n[None, :]
+    return bool(np.allclose(scaled, scaled.round()))
 
 
 @lru_cache(maxsize=16384)
