@@ -180,13 +180,12 @@ def computed(crystal: Crystal, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.espresso
 def test_silicon_carbide(pseudos: Path, tmp_path: Path) -> None:
-    """PBE: 7.0 and 10.3 or so with Born charges of 2.7 e and an optical frequency of 790 1/cm; five per cent off here,
-    at level ``rough`` and with example pseudopotentials."""
+    """As at ``espresso-standard`` (6.84, 10.16, 804 1/cm) within the error of the coarser grid and cutoff."""
     found = computed(build_prototype("zincblende", ["Si", "C"]), tmp_path)
-    assert found["dielectric_electronic_own"] == pytest.approx(7.0, rel=0.08)
-    assert found["dielectric_static_own"] == pytest.approx(10.3, rel=0.08)
+    assert found["dielectric_electronic_own"] == pytest.approx(6.84, rel=0.1)
+    assert found["dielectric_static_own"] == pytest.approx(10.16, rel=0.1)
     assert np.abs(found["born_charges"])[0].max() == pytest.approx(2.7, rel=0.05)
-    assert found["frequencies"] == pytest.approx([790] * 3, rel=0.05)
+    assert found["frequencies"] == pytest.approx([804] * 3, rel=0.03)
     assert np.allclose(found["dielectric_static"], found["dielectric_static_own"] * np.eye(3), atol=1e-3), "cubic"
     assert not list(tmp_path.rglob("wfc*.dat")), "wave functions are not left behind"
 
