@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from materia import quantities as q
 from materia.campaign import import_calculations
+from materia.campaign._database import CampaignDatabase
 from materia.campaign._knowledge import Knowledge
 from materia.campaign._ladder import dataset_store
 from materia.campaign._learning import _examples
@@ -196,7 +197,7 @@ def test_command(tmp_path: Path) -> None:
     assert record["quarantine"][0]["place"] == "mp.json:2"
 
 
-def test_what_a_campaign_makes_of_it() -> None:
+def test_what_a_campaign_makes_of_it(tmp_path: Path) -> None:
     """Learns from labels at its own level; a candidate of which only the energy is known is still to be computed."""
     level = level_hash(ROUGH)
 
@@ -204,11 +205,12 @@ def test_what_a_campaign_makes_of_it() -> None:
         made = tuple(Label(quantity, 1.0, "PBE", "", digest, "") for quantity, digest in labels)
         return Entry(name, "", "computed", "", LIH, LIH, made, ())
 
+    database = CampaignDatabase(tmp_path / "campaign.sqlite")
+
     def campaign(*entries: Entry) -> Any:
         goals = [SimpleNamespace(quantity=name) for name in (q.GAP_PBE, q.ENERGY_ABOVE_HULL)]
         settings = SimpleNamespace(ladder=LadderSettings(level="rough"), objectives=goals, constraints=[])
         pool = SimpleNamespace(formulas=["LiH"], crystal=lambda _: LIH)
-        database = SimpleNamespace(picks=list)
         dataset = Dataset(entries, {"levels": {}})
         return SimpleNamespace(settings=settings, pool=pool, dataset=dataset, database=database)
 
