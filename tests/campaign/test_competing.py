@@ -98,6 +98,8 @@ def test_what_meets_every_condition_is_validated_and_nothing_else(finished: Inst
             seen.add(row["formula"])
             (phase,) = row["validation"]["phases"]
             assert phase["name"] == f"{row['formula']}-wurtzite"
+            if sum(r["formula"] == row["formula"] for r in rows) == 1:
+                assert row["validation"]["rivals"] == pytest.approx({phase["name"]: 1.0})
             assert phase["formation_energy"] == pytest.approx(-0.4)
             assert phase["above_hull"] == pytest.approx(0.1)
 

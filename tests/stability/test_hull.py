@@ -32,6 +32,32 @@ def test_binary_by_hand():
     assert hull.hull_energy({"Mg": 7, "O": 1}) == pytest.approx(-0.3)
 
 
+def test_what_a_composition_falls_apart_into():
+    """Lever rule: Mg5O3 lies halfway between Mg3O (4 of its 8 atoms) and MgO; Mg7O halfway between Mg and Mg3O."""
+    hull = binary()
+    assert hull.decomposition({"Mg": 5, "O": 3}) == pytest.approx({"A3B": 0.5, "AB": 0.5})
+    assert hull.decomposition({"Mg": 7, "O": 1}) == pytest.approx({"A3B": 0.5, "Mg": 0.5})
+    assert hull.decomposition({"Mg": 1, "O": 1}) == pytest.approx({"AB": 1.0})
+    assert hull.decomposition({"Mg": 1, "O": 1}, exclude="AB") == pytest.approx({"A3B": 0.5, "AB3": 0.5})
+    assert hull.decomposition({"Mg": 2, "Si": 1}) == pytest.approx({"Mg": 2 / 3, "Si": 1 / 3}), "no phase known"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4), st.floats(-2, 1)), max_size=8))
+def test_the_mixture_has_the_energy_of_the_hull(rows):
+    entries = [
+        HullEntry(str(i), {"Mg": a, "Si": b, "O": c}, energy)
+        for i, (a, b, c, energy) in enumerate(rows)
+        if (a > 0) + (b > 0) + (c > 0) > 1
+    ]
+    hull, energy_of = Hull(entries), {e.name: e.formation_energy_per_atom for e in entries}
+    for composition in ({"Mg": 1, "Si": 1, "O": 3}, {"Mg": 2, "O": 1}, {"Mg": 1, "Si": 2, "O": 1}):
+        mixture = hull.decomposition(composition)
+        assert sum(mixture.values()) == pytest.approx(1)
+        energy = sum(share * energy_of.get(name, 0.0) for name, share in mixture.items())
+        assert energy == pytest.approx(hull.hull_energy(composition), abs=1e-6)
+
+
 def test_leaving_the_candidate_out_gives_its_decomposition_energy():
     hull = binary()
     # without AB, AB3 (0.75, -0.3) comes onto the hull: halfway between it and A3B (0.25, -0.6) is -0.45

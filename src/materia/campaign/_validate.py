@@ -100,7 +100,8 @@ def validations(campaign: Campaign, knowledge: Knowledge, ledger: Ledger) -> dic
 
     ``validated``; ``because``: why not, or ""; ``phases``: for each ``name``, ``prototype``, ``formula``, ``chance``
     (see :class:`materia.campaign._phases.Phase`), ``state`` (``computed``, or the reason of its failure),
-    ``formation_energy`` and ``above_hull`` (eV/atom; None where it failed).
+    ``formation_energy`` and ``above_hull`` (eV/atom; None where it failed). ``rivals``: the mixture of other phases
+    that the candidate's distance to the hull is measured from, as name -> share of the atoms.
     """
     hull = knowledge.hull()
     elements = set() if knowledge.references is None else set(knowledge.references.elements)
@@ -129,7 +130,14 @@ def validations(campaign: Campaign, knowledge: Knowledge, ledger: Ledger) -> dic
                     "above_hull": above,
                 }
             )
-        found[name] = {"validated": not because, "because": because, "phases": rows}
+        names = {f"competing/{phase.key}": phase.name for phase in phases}
+        rivals = hull.decomposition(row.structure.composition, exclude=name)
+        found[name] = {
+            "validated": not because,
+            "because": because,
+            "phases": rows,
+            "rivals": {names.get(rival, rival): share for rival, share in rivals.items()},
+        }
     return found
 
 

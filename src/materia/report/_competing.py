@@ -44,6 +44,7 @@ def competing_section(record: CampaignRecord) -> list[dict[str, Any]]:
                 "because": validation["because"],
                 "hit": bool(row["hit"]),
                 "above_hull": words.number(above, "energy_above_hull"),
+                "rivals": [f"{name} ({100 * share:.0f} %)" for name, share in validation["rivals"].items()],
                 "phases": [_phase(phase) for phase in phases],
             }
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from materia.errors import DatasetError
 
 _BOUND = -1e-6  # eV/atom: a phase above this cannot be told from a mixture of the elements
+_SHARE = 1e-6  # of the atoms: less of a phase is none of it
 _VERTICAL = -1e-9  # facets whose unit normal points less down in energy than this are walls, not floor
 
 
@@ -120,6 +121,31 @@ class Hull:
             fractions = counts / counts.sum(axis=1, keepdims=True)
             result[rows] = (fractions @ planes.T).max(axis=1)
         return result
+
+    def decomposition(self, composition: Mapping[str, int], *, exclude: str | None = None) -> dict[str, float]:
+        """The mixture of known phases of least energy at a composition: name -> share of the atoms, largest first.
+
+        Elements go by their symbols. On the floor of the hull the mixture is the one of
+        :meth:`hull_energy`; where several have that energy, one of them.
+
+        Args:
+            composition: atoms of each element.
+            exclude: as there.
+        """
+        from scipy.optimize import linprog
+
+        system = tuple(sorted(s for s, k in composition.items() if k))
+        known = [e for e in self._bound if e.name != exclude and set(system).issuperset(e.fractions)]
+        names = [*system, *(e.name for e in known)]
+        columns = np.column_stack(
+            [np.eye(len(system)), *(np.array([e.fractions.get(s, 0.0) for s in system]) for e in known)]
+        )
+        energies = [0.0] * len(system) + [e.formation_energy_per_atom for e in known]
+        total = sum(composition.values())
+        wanted = np.array([composition[s] / total for s in system])
+        shares = linprog(energies, A_eq=columns, b_eq=wanted, method="highs").x
+        found = {name: float(x) for name, x in zip(names, shares, strict=True) if x > _SHARE}
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     def energy_above_hull(
         self, composition: Mapping[str, int], formation_energy_per_atom: float, *, exclude: str | None = None
