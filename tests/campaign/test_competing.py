@@ -124,6 +124,16 @@ def test_the_page_and_the_table_say_who_is_validated(finished: Instant) -> None:
     assert page.count('<span class="proto">wurtzite</span>') == len({row["formula"] for row in hits})
 
 
+def test_the_tracking_record_counts_them(finished: Instant) -> None:
+    from materia.tracking._runs import campaign_run
+
+    run = campaign_run(finished.record)
+    validated = [row for row in finished.record.ranking if row["validation"] and row["validation"]["validated"]]
+    counts = [value for name, value, _ in run.metrics if name == "validated"]
+    assert counts[-1] == len(validated) > 0 and counts == sorted(counts)
+    assert f"**{len(validated)} validated**" in run.tags["mlflow.note.content"]
+
+
 def test_a_dataset_holds_the_phases_too(finished: Instant) -> None:
     dataset = build_dataset([finished.folder], name="mine", card={})
     hits = {row["formula"] for row in finished.record.ranking if row["hit"] and row["status"] == "computed"}

@@ -121,17 +121,20 @@ def training_runs(record: CampaignRecord, models: Literal["last", "all", "none"]
 
 def _campaign_metrics(record: CampaignRecord) -> Iterator[tuple[str, float, int]]:
     """Cumulative figures, one step per round, and what the surrogate of that round was worth."""
-    computed = failed = stopped = hits = 0
+    computed = failed = stopped = hits = validated = 0
     for number, round_ in enumerate(record.rounds):
         computed += sum(p.state is PickState.COMPUTED for p in round_.picks)
         failed += sum(p.state is PickState.FAILED for p in round_.picks)
         stopped += sum(p.state is PickState.STOPPED for p in round_.picks)
         hits += _hits(record, round_)
+        validated += _validated(record, round_)
         yield "computed", computed, round_.number
         yield "failed", failed, round_.number
         if record.climbs:
             yield "stopped", stopped, round_.number
         yield "hits", hits, round_.number
+        if _compares(record):
+            yield "validated", validated, round_.number
         for name, value, _ in _round_metrics(record, number, round_):
             if "/" in name or name == "labelled":
                 yield name, value, round_.number
@@ -165,6 +168,8 @@ def _round_metrics(record: CampaignRecord, number: int, round_: Round) -> Iterat
     for state in PickState:
         yield state.value, float(sum(p.state is state for p in round_.picks)), 0
     yield "hits", float(_hits(record, round_)), 0
+    if _compares(record):
+        yield "validated", float(_validated(record, round_)), 0
     card = record.models[number] if number < len(record.models) else {}
     found = dict(_numbers(card.get("validation", {}))) or dict(_numbers(round_.metrics))
     for name, value in found.items():
@@ -187,6 +192,18 @@ def _pick_errors(round_: Round) -> dict[str, list[float]]:
 def _hits(record: CampaignRecord, round_: Round) -> int:
     picked = {p.candidate_id for p in round_.picks if p.state is not PickState.VETOED}
     return sum(bool(r.get("hit")) and r["candidate_id"] in picked for r in record.ranking)
+
+
+def _compares(record: CampaignRecord) -> bool:
+    """Whether hits are held against their competing phases."""
+    return bool(record.settings.get("ladder", {}).get("competing"))
+
+
+def _validated(record: CampaignRecord, round_: Round) -> int:
+    """Hits or not: those whose competing phases are known."""
+    picked = {p.candidate_id for p in round_.picks}
+    rows = (row for row in record.ranking if row["candidate_id"] in picked)
+    return sum(bool((row.get("validation") or {}).get("validated")) for row in rows)
 
 
 def _cpu_seconds(job: JobRecord) -> float:
@@ -271,16 +288,13 @@ def _milliseconds(iso: Any) -> int | None:
 
 
 def _standing(record: CampaignRecord) -> str:
-    if not record.settings.get("ladder", {}).get("competing"):
+    if not _compares(record):
         return "*Computed* means the calculation ended well; it is not yet a validated material."
+    n = sum(_validated(record, round_) for round_ in record.rounds)
     return (
-        f"**{_validated(record)} validated**: they kept their structure, and the competing phases that the campaign "
-        "file names are known at the same level."
+        f"**{n} validated**: they kept their structure, and the competing phases that the campaign file names are "
+        "known at the same level."
     )
-
-
-def _validated(record: CampaignRecord) -> int:
-    return sum(bool((row.get("validation") or {}).get("validated")) for row in record.ranking)
 
 
 def _note(record: CampaignRecord) -> str:
