@@ -53,6 +53,9 @@ class Climber:
         outcome = self.ledger.outcome(row.job_key) if row.pick.state is PickState.PENDING else None
         if outcome is None:
             return False
+        at_top = row.rung == len(self.campaign.rungs)
+        if at_top and not self.validator.ended(row):
+            return False
         pick, labels = row.pick, self._labels(row.pick)  # a result is kept, wherever the candidate ends
         if outcome.kind is OutcomeKind.CANCELLED and outcome.message.startswith(VETOED_BY):
             # killed between job and pick, and the veto withdrawn before the next start
@@ -61,13 +64,13 @@ class Climber:
         if not outcome.ok:
             self._end(pick, PickState.FAILED, row.structure, labels, _reason(outcome))
             return True
-        if row.rung == len(self.campaign.rungs):
-            return self.validator.ended(row) and self._computed(row, labels, values)
+        if at_top:
+            return self._computed(row, labels, values)
         done = self.campaign.settings.ladder.recipes[row.rung]
         structure, rung = structure_after(done, row.structure, outcome), row.rung + 1
         if rung == len(self.campaign.rungs):
             top = replace(row, pick=replace(pick, labels=labels), rung=rung, structure=structure)
-            return self.validator.begin(top, values(top)) or self._computed(top, labels, values)
+            return self.validator.begin(top, values) or self._computed(top, labels, values)
         if follows(done, outcome) and (dear := self._too_dear(pick, rung, structure)):
             self._end(pick, PickState.STOPPED, structure, labels, dear)
             return True

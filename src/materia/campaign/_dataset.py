@@ -13,7 +13,7 @@ from materia.campaign._database import CampaignDatabase, PickRow
 from materia.campaign._folder import versions
 from materia.campaign._labels import formation_energy, labels_from, references_for
 from materia.campaign._ladder import walk
-from materia.campaign._phases import compared, relaxed
+from materia.campaign._phases import RECIPE, compared, relaxed
 from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
 from materia.crystal import Crystal, structure_hash
@@ -159,7 +159,7 @@ def _competing(database: CampaignDatabase, ledger: Ledger, ladder: LadderSetting
                 initial=phase.crystal,
                 structure=structure,
                 labels=labels_from(structure, results, references_for(level)),
-                jobs=(_job_result("relax", outcome),),
+                jobs=(_job_result(RECIPE, outcome),),
             )
     return list(entries.values())
 

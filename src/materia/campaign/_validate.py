@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,16 +34,16 @@ class Validator:
         self.campaign, self.knowledge, self.conditions = campaign, knowledge, conditions
         self.ledger, self.requests = ledger, requests
 
-    def begin(self, row: PickRow, values: Mapping[str, float]) -> bool:
+    def begin(self, row: PickRow, values: Callable[[PickRow], Mapping[str, float]]) -> bool:
         """Write down which phases a candidate is held against, with the intent of their jobs; False where nothing has
         to be waited for: the campaign asks for none, the candidate falls short of the conditions, or no phase is open.
 
         Args:
             row: of a pick whose last rung has ended.
-            values: quantity -> value, as the study would be told.
+            values: of a pick, quantity -> value, as the study would be told.
         """
         settings = self.campaign.settings.ladder
-        if settings.competing is None or not self._meets(values):
+        if settings.competing is None or not self._meets(values(row)):
             return False
         pick, level = row.pick, settings.own
         found = of_system(settings.competing, row.structure.elements, self.campaign.known)

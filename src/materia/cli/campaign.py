@@ -247,13 +247,14 @@ def _print_result(record: CampaignRecord) -> None:
 
 
 def _standing(row: dict[str, Any]) -> str:
-    validation = row.get("validation")  # campaigns of older versions do not say
-    return "validated" if validation and validation["validated"] else str(row["status"])
+    from materia.record import is_validated
+
+    return "validated" if is_validated(row) else str(row["status"])
 
 
 def _said_of_phases(record: CampaignRecord) -> str:
     """What the hull that results are held against is worth."""
-    if not record.settings.get("ladder", {}).get("competing"):
+    if not record.validates:
         return "computed, not validated: competing phases outside the known hull were not computed."
     compared = [row for row in record.ranking if row.get("validation")]
     validated = [row for row in compared if row["validation"]["validated"]]

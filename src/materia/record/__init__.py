@@ -1,6 +1,6 @@
 """The values a campaign is made of."""
 
-from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord, vetoed_key
+from materia.record._campaign_record import AttemptRecord, CampaignRecord, JobRecord, is_validated, vetoed_key
 from materia.record._load import attempt_from_row, load_campaign, pick_from_row
 from materia.record._overrides import (
     INBOX,
@@ -52,6 +52,7 @@ __all__ = [
     "Round",
     "attempt_from_row",
     "decision_file",
+    "is_validated",
     "load_campaign",
     "opened",
     "override_from_row",

@@ -100,6 +100,11 @@ class CampaignRecord:
     dossiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     climbs: Mapping[str, tuple[Climb, ...]] = field(default_factory=dict)
 
+    @property
+    def validates(self) -> bool:
+        """Whether candidates that meet every condition are held against their competing phases."""
+        return bool(self.settings.get("ladder", {}).get("competing"))
+
     def dossier(self, pick: Pick) -> Mapping[str, Any] | None:
         """Why a pick was made; None where it has no dossier."""
         aside = self.dossiers.get(vetoed_key(pick.candidate_id, pick.round, pick.slot))
@@ -110,6 +115,12 @@ class CampaignRecord:
         """The pick of a candidate; of several, all but the last of which were vetoed, the last."""
         found = [pick for round_ in self.rounds for pick in round_.picks if pick.candidate_id == candidate_id]
         return found[-1] if found else None
+
+
+def is_validated(row: Mapping[str, Any]) -> bool:
+    """Of a row of the ranking: whether every competing phase named is known at its level, and it kept its structure."""
+    validation = row.get("validation")  # campaigns of older versions do not say
+    return bool(validation and validation["validated"])
 
 
 def vetoed_key(candidate_id: str, round_number: int, slot: int) -> str:

@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from materia.record import CampaignRecord
+from materia.record import CampaignRecord, is_validated
 from materia.report import _words as words
 
 _ON_HULL = 5e-4  # eV/atom: what is printed as 0.000
 
 
-def asked(record: CampaignRecord) -> bool:
-    """Whether the campaign computes competing phases."""
-    return bool(words.campaign_settings(record.settings).get("ladder", {}).get("competing"))
-
-
-def validated(row: Mapping[str, Any]) -> bool:
-    """Whether every competing phase of a ranked candidate is known at its level, and it kept its structure."""
-    validation = row.get("validation")  # campaigns of older versions do not say
-    return bool(validation and validation["validated"])
-
-
 def standing(row: Mapping[str, Any]) -> str:
     """``validated``, or the status of a ranked candidate."""
-    return "validated" if validated(row) else str(row["status"])
+    return "validated" if is_validated(row) else str(row["status"])
 
 
 def competing_section(record: CampaignRecord) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from materia.errors import MateriaError
-from materia.record import CampaignRecord, PickState, redacted
+from materia.record import CampaignRecord, PickState, is_validated, redacted
 from materia.report import _competing as competing
 from materia.report import _costs as costs
 from materia.report import _facts as facts
@@ -58,7 +58,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "n_computed": len(computed),
         "rounds": _rounds(record),
         "ladder": ladder_section(record),
-        "asks_competing": competing.asked(record),
+        "asks_competing": record.validates,
         "competing": competing.competing_section(record),
         "left": remaining_section(record),
         "people": people_section(record),
@@ -310,8 +310,8 @@ def _funnel(record: CampaignRecord) -> list[dict[str, Any]]:
     steps.append({"step": "computed with DFT", "n": len(computed), "kind": "campaign"})
     if words.bounds(record.settings):
         steps.append({"step": "meet every condition", "n": sum(bool(r["hit"]) for r in computed), "kind": "hit"})
-        if competing.asked(record):
-            n = sum(bool(r["hit"]) and competing.validated(r) for r in computed)
+        if record.validates:
+            n = sum(bool(r["hit"]) and is_validated(r) for r in computed)
             steps.append({"step": "validated: their competing phases are known too", "n": n, "kind": "hit"})
     most = math.log10(max([10, *(int(s["n"]) for s in steps)]))
     for s in steps:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from materia.record import CampaignRecord, JobRecord, Pick, PickState, Round, redacted
+from materia.record import CampaignRecord, JobRecord, Pick, PickState, Round, is_validated, redacted
 from materia.tracking._figures import parity_figure, progress_figure
 from materia.tracking._spec import DatasetSpec, ModelSpec, RunSpec, flattened
 
@@ -133,7 +133,7 @@ def _campaign_metrics(record: CampaignRecord) -> Iterator[tuple[str, float, int]
         if record.climbs:
             yield "stopped", stopped, round_.number
         yield "hits", hits, round_.number
-        if _compares(record):
+        if record.validates:
             yield "validated", validated, round_.number
         for name, value, _ in _round_metrics(record, number, round_):
             if "/" in name or name == "labelled":
@@ -168,7 +168,7 @@ def _round_metrics(record: CampaignRecord, number: int, round_: Round) -> Iterat
     for state in PickState:
         yield state.value, float(sum(p.state is state for p in round_.picks)), 0
     yield "hits", float(_hits(record, round_)), 0
-    if _compares(record):
+    if record.validates:
         yield "validated", float(_validated(record, round_)), 0
     card = record.models[number] if number < len(record.models) else {}
     found = dict(_numbers(card.get("validation", {}))) or dict(_numbers(round_.metrics))
@@ -194,16 +194,11 @@ def _hits(record: CampaignRecord, round_: Round) -> int:
     return sum(bool(r.get("hit")) and r["candidate_id"] in picked for r in record.ranking)
 
 
-def _compares(record: CampaignRecord) -> bool:
-    """Whether hits are held against their competing phases."""
-    return bool(record.settings.get("ladder", {}).get("competing"))
-
-
 def _validated(record: CampaignRecord, round_: Round) -> int:
     """Hits or not: those whose competing phases are known."""
     picked = {p.candidate_id for p in round_.picks}
     rows = (row for row in record.ranking if row["candidate_id"] in picked)
-    return sum(bool((row.get("validation") or {}).get("validated")) for row in rows)
+    return sum(is_validated(row) for row in rows)
 
 
 def _cpu_seconds(job: JobRecord) -> float:
@@ -288,7 +283,7 @@ def _milliseconds(iso: Any) -> int | None:
 
 
 def _standing(record: CampaignRecord) -> str:
-    if not _compares(record):
+    if not record.validates:
         return "*Computed* means the calculation ended well; it is not yet a validated material."
     n = sum(_validated(record, round_) for round_ in record.rounds)
     return (

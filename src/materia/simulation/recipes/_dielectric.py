@@ -40,7 +40,7 @@ def dielectric(crystal: Crystal, level: Level, engine: Engine, folder: Path, rem
 
 
 def tensors(response: Response, volume: float, masses: Floats) -> dict[str, Any]:
-    """Static tensor and phonons of a response (Gonze and Lee, Phys. Rev. B 55, 10355 (1997), eq. 60 at zero frequency).
+    """Static tensor and phonons of a response (Gonze and Lee, Phys. Rev. B 55, 10355 (1997), at zero frequency).
 
     With the acoustic sum rules imposed the masses drop out: what the ions add is Z K⁻¹ Z, of the charges Z and the
     force constants K of the optical displacements.
