@@ -309,6 +309,24 @@ def test_the_projects_own_data_with_the_hull_of_what_is_labelled() -> None:
     assert np.allclose(np.maximum(pool.values["energy_above_hull"], 0.0), np.maximum(most, 0.0), atol=1e-6)
 
 
+def test_a_part_of_a_dataset_is_searched_and_judged_against_the_whole_hull() -> None:
+    stable = {
+        "objectives": [{"quantity": "gap_pbe", "goal": "maximize"}],
+        "constraints": [{"quantity": "energy_above_hull", "below": 0.05}],
+    }
+    settings = ReplaySettings.model_validate({**SETTINGS, **stable})
+    conditions = Conditions(settings.objectives, settings.constraints)
+    whole = KnownPool.load(DataSettings(dataset="shipped"), conditions)
+    part = KnownPool.load(
+        DataSettings(dataset="shipped", prototypes=("zincblende",), elements=("Zn", "S", "Se", "Ga", "As")), conditions
+    )
+    assert sorted(part.ids) == ["GaAs-zincblende", "ZnS-zincblende", "ZnSe-zincblende"]
+    above = dict(zip(whole.ids, whole.values["energy_above_hull"], strict=True))
+    assert [above[i] for i in part.ids] == part.values["energy_above_hull"].tolist()
+    with pytest.raises(DatasetError, match="no structure of these elements"):
+        KnownPool.load(DataSettings(dataset="shipped", prototypes=("zinkblende",)), conditions)
+
+
 def test_errors_name_the_key_and_the_remedy(tmp_path: Path, pool: KnownPool, records: Path) -> None:
     path = tmp_path / "replay.yaml"
 
@@ -323,6 +341,9 @@ def test_errors_name_the_key_and_the_remedy(tmp_path: Path, pool: KnownPool, rec
         load_replay(path)
     write(data={"dataset": "shipped", "records": "x"})
     with pytest.raises(ConfigError, match="exactly one of dataset and records"):
+        load_replay(path)
+    write(data={"records": "x", "targets": {"gap": "gap_pbe"}, "elements": ["Ga"]})
+    with pytest.raises(ConfigError, match="records are taken whole"):
         load_replay(path)
     write(share=0.5, until=0.2)
     with pytest.raises(ConfigError, match="lies below share"):

@@ -1,11 +1,12 @@
 """What a ladder with tests saves, and whether it finds the same candidates as computing everything.
 
-    python experiments/benchmarks/ladder/run.py --work FOLDER [--store FOLDER ...] [--quick] [--out FILE]
+    python experiments/benchmarks/ladder/run.py --work FOLDER [--sample second] [--store FOLDER ...] [--out FILE]
+    python experiments/benchmarks/ladder/run.py --quick [--sample second]
 
-Two campaigns on the same sixty candidates (``sample.jsonl``): one computes every rung of each, the other has tests. The
+Two campaigns on the same sixty candidates (``SAMPLE.jsonl``): one computes every rung of each, the other has tests. The
 second takes its results from the first, so nothing is computed twice; what it would have cost alone is the sum over
 the jobs it asked for, and the CPU time of its driver. ``--quick`` plays the test before the dear rung on the results
-in ``table.json``, without surrogate. The last line printed is one JSON object. What is compared: README.md.
+in ``SAMPLE_table.json``, without surrogate. The last line printed is one JSON object. What is compared: README.md.
 """
 
 from __future__ import annotations
@@ -32,19 +33,27 @@ from materia.resources import resource as shipped
 from materia.search import GapMap, composition_features, spin_orbit_closing
 
 HERE = Path(__file__).parent
-SAMPLE, TABLE = HERE / "sample.jsonl", HERE / "table.json"
+SAMPLES = ("first", "second")
 DEAR, WINDOW = "gap_hse06_soc_on_pbe", (1.0, 2.2)
 RUNGS = ("relax", "gap", "hybrid_spin_orbit")
 LEAST, SHARE = 0.05, 0.05  # the defaults of a campaign file
 ROUNDS, BATCH = 3, 20
 
 
-def campaign(name: str, recipes: list[Any], stores: list[Path], **more: Any) -> dict[str, Any]:
+def sample_file(sample: str) -> Path:
+    return HERE / f"{sample}.jsonl"
+
+
+def table_file(sample: str) -> Path:
+    return HERE / f"{sample}_table.json"
+
+
+def campaign(name: str, sample: str, recipes: list[Any], stores: list[Path], **more: Any) -> dict[str, Any]:
     return {
         "version": 1,
         "name": name,
         "seed": 0,
-        "space": {"exclude": [], "prototypes": [], "arity": [1, 2, 3], "files": [str(SAMPLE)]},
+        "space": {"exclude": [], "prototypes": [], "arity": [1, 2, 3], "files": [str(sample_file(sample))]},
         "objectives": [{"quantity": DEAR, "window": list(WINDOW)}],
         "ladder": {"level": "standard", "recipes": recipes},
         "compute": {"backend": "local", "cores": 1, "stores": [str(store.resolve()) for store in stores]},
@@ -53,9 +62,10 @@ def campaign(name: str, recipes: list[Any], stores: list[Path], **more: Any) -> 
     }
 
 
-def start_of(folder: Path) -> Path:
+def start_of(sample: str, folder: Path) -> Path:
     """The dataset that ships without any formula of the sample, so that the surrogate has seen none of its gaps."""
-    formulas = {Crystal.from_record(json.loads(line)["structure"]).formula for line in SAMPLE.read_text().splitlines()}
+    lines = sample_file(sample).read_text().splitlines()
+    formulas = {Crystal.from_record(json.loads(line)["structure"]).formula for line in lines}
     whole = Dataset.load(shipped("data/dataset"))
     kept = Dataset(tuple(entry for entry in whole if entry.formula not in formulas), {**whole.card, "name": "start"})
     if not folder.exists():
@@ -89,22 +99,24 @@ def hits(record: CampaignRecord) -> list[str]:
     return sorted(row["candidate_id"] for row in record.ranking if row["status"] == "computed" and row["hit"])
 
 
-def full_run(work: Path, stores: list[Path]) -> dict[str, Any]:
+def full_run(sample: str, work: Path, stores: list[Path]) -> dict[str, Any]:
     once = {"rounds": 1, "batch": 60, "acquisition": "random", "exploration": 0, "max_cost_s": None}
-    everything, _ = run(campaign("full", list(RUNGS), stores, data=None, surrogate=None, search=once), work)
+    everything, _ = run(campaign("full", sample, list(RUNGS), stores, data=None, surrogate=None, search=once), work)
     climb = {"climb": {"least": LEAST, "share": SHARE}}
     tested = [{"recipe": "relax", **climb}, "gap", {"recipe": "hybrid_spin_orbit", **climb}]
     rounds = {"rounds": ROUNDS, "batch": BATCH, "max_cost_s": None}
-    content = campaign("ladder", tested, [work / "full", *stores], data=str(start_of(work / "start")), search=rounds)
+    start = start_of(sample, work / "start")
+    content = campaign("ladder", sample, tested, [work / "full", *stores], data=str(start), search=rounds)
     ladder, driver_s = run(content, work)
     table = _table(everything)
-    TABLE.write_text(json.dumps(table, indent=1) + "\n")
+    table_file(sample).write_text(json.dumps(table, indent=1) + "\n")
     of_all, of_ladder = spent(everything), spent(ladder)
     whole = sum(sum(costs.values()) for costs in of_all.values())
     jobs = sum(sum(costs.values()) for costs in of_ladder.values())
     final, same = hits(everything), hits(ladder)
     picks = [p for r in ladder.rounds for p in r.picks]
     return {
+        "sample": sample,
         "cpu_fraction": round((jobs + driver_s) / whole, 3),
         "cpu_fraction_jobs": round(jobs / whole, 3),
         "same_final_list": same == final,
@@ -134,11 +146,11 @@ def _table(record: CampaignRecord) -> dict[str, Any]:
     return dict(sorted(rows.items()))
 
 
-def quick() -> dict[str, Any]:
+def quick(sample: str) -> dict[str, Any]:
     """Every relaxation and PBE gap, then the dear rung where the map from PBE gaps leaves a chance."""
-    table = json.loads(TABLE.read_text())
+    table = json.loads(table_file(sample).read_text())
     crystals = {}
-    for row in map(json.loads, SAMPLE.read_text().splitlines()):
+    for row in map(json.loads, sample_file(sample).read_text().splitlines()):
         crystals[row["id"]] = Crystal.from_record(row["structure"])
     names = list(table)
     x = composition_features([crystals[name] for name in names])
@@ -152,6 +164,7 @@ def quick() -> dict[str, Any]:
     saved = sum(table[name]["cpu_s"]["hybrid_spin_orbit"] for name in names if not climbs[name])
     return {
         "quick": True,
+        "sample": sample,
         "cpu_fraction_dear_test_only": round(1 - saved / whole, 3),
         "climbed": int(sum(climbs.values())),
         "candidates": len(names),
@@ -163,17 +176,18 @@ def quick() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--sample", choices=SAMPLES, default=SAMPLES[-1])
     parser.add_argument("--store", type=Path, nargs="*", default=[])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.quick:
-        result = quick()
+        result = quick(args.sample)
     elif args.work is None:
         parser.error("name a folder for the campaigns with --work, or give --quick")
     else:
         args.work.mkdir(parents=True, exist_ok=True)
-        result = full_run(args.work.resolve(), args.store)
+        result = full_run(args.sample, args.work.resolve(), args.store)
         packages = ("materia", "gpaw", "torch", "numpy")
         result |= {
             "seed": 0,

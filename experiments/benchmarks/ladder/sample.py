@@ -1,8 +1,10 @@
-"""Draw the sample: sixty of the structures in experiments/dataset that relax without failing (data/dataset), seed 0.
+"""Draw the samples; each was written down before any HSE06 gap of its structures was computed.
 
     python experiments/benchmarks/ladder/sample.py
 
-Written down before any HSE06 gap of them was computed.
+First: sixty of the structures in experiments/dataset that relax without failing (data/dataset), seed 0. Second: sixty
+of the candidates of experiments/complete_pool.yaml that data/dataset did not hold when half of the pool was computed
+(``frame.jsonl``), without the formulas of the first sample, seed 1; whether they relax was not known of most.
 """
 
 from __future__ import annotations
@@ -11,20 +13,37 @@ import json
 import random
 from pathlib import Path
 
+from materia.crystal import Crystal
 from materia.data import Dataset
 from materia.resources import resource
 
 HERE = Path(__file__).parent
+SIZE = 60
+
+
+def read(path: Path) -> dict[str, str]:
+    """id -> line."""
+    return {json.loads(line)["id"]: line for line in path.read_text().splitlines()}
+
+
+def formula(line: str) -> str:
+    return Crystal.from_record(json.loads(line)["structure"]).formula
+
+
+def draw(rows: dict[str, str], able: set[str], seed: int) -> str:
+    random.seed(seed)
+    return "".join(rows[name] + "\n" for name in sorted(random.sample(sorted(able), SIZE)))
 
 
 def main() -> None:
-    rows = {}
-    for line in (HERE.parents[1] / "dataset" / "structures.jsonl").read_text().splitlines():
-        rows[json.loads(line)["id"]] = line
+    rows = read(HERE.parents[1] / "dataset" / "structures.jsonl")
     able = {entry.id for entry in Dataset.load(resource("data/dataset")).computed}
-    random.seed(0)
-    drawn = random.sample(sorted(able & set(rows)), 60)
-    (HERE / "sample.jsonl").write_text("".join(rows[name] + "\n" for name in sorted(drawn)))
+    first = HERE / "first.jsonl"
+    if not first.exists():  # the dataset has grown since it was drawn
+        first.write_text(draw(rows, able & set(rows), 0))
+    seen = {formula(line) for line in read(first).values()}
+    frame = read(HERE / "frame.jsonl")
+    (HERE / "second.jsonl").write_text(draw(frame, {i for i, line in frame.items() if formula(line) not in seen}, 1))
 
 
 if __name__ == "__main__":

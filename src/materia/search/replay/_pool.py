@@ -119,8 +119,15 @@ class KnownPool:
                 where=data.dataset or data.records,
                 remedy=f"known here: {', '.join(sorted(pool.values))}",
             )
+        chosen = np.array([_chosen(c, p, data) for c, p in zip(pool.crystals, pool.prototypes, strict=True)])
+        if not chosen.any():
+            raise DatasetError(
+                "no structure of these elements and prototypes",
+                where=data.dataset,
+                remedy=f"prototypes here: {', '.join(sorted(set(pool.prototypes)))}",
+            )
         names = {*conditions.quantities, *pool.to_learn(conditions)}
-        keep = np.all([np.isfinite(pool.values[name]) for name in names], axis=0)
+        keep = chosen & np.all([np.isfinite(pool.values[name]) for name in names], axis=0)
         if not keep.any():
             raise DatasetError("no structure has all the quantities asked about", where=data.dataset or data.records)
         rows = np.flatnonzero(keep)
@@ -133,6 +140,12 @@ class KnownPool:
             pool.exact,
             pool.own_hull,
         )
+
+
+def _chosen(crystal: Crystal, prototype: str, data: DataSettings) -> bool:
+    """Whether a structure belongs to the part of the dataset that is searched."""
+    inside = not data.elements or set(crystal.composition) <= set(data.elements)
+    return inside and (not data.prototypes or prototype in data.prototypes)
 
 
 def _from_records(data: DataSettings) -> KnownPool:

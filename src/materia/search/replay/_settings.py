@@ -23,6 +23,9 @@ class DataSettings(_Strict):
 
     Attributes:
         dataset: a dataset folder of this project, or ``shipped``; structures are those before relaxation.
+        elements: of a dataset: only structures of these elements and no others; empty for all.
+        prototypes: of a dataset: only structures of these prototypes; empty for all. Distances to the hull are judged
+            against all phases of the dataset in any case.
         records: a file of one JSON record a line (``.jsonl`` or ``.jsonl.gz``):
             ``{"id", "structure": {"lattice" (3x3, Å, rows), "species", "frac_coords"}, "targets": {...}}``, with
             ``space_group`` where it is known. Give this or ``dataset``.
@@ -33,6 +36,8 @@ class DataSettings(_Strict):
     """
 
     dataset: str | None = None
+    elements: tuple[str, ...] = ()
+    prototypes: tuple[str, ...] = ()
     records: str | None = None
     targets: Mapping[str, str] = Field(default_factory=dict)
     volume: Literal["touching", "given"] = "touching"
@@ -43,6 +48,8 @@ class DataSettings(_Strict):
             raise ValueError("give exactly one of dataset and records")
         if self.records is not None and not self.targets:
             raise ValueError("records need targets: which of their fields is which quantity")
+        if self.records is not None and (self.elements or self.prototypes):
+            raise ValueError("elements and prototypes choose from a dataset; records are taken whole")
         return self
 
 
