@@ -12,7 +12,7 @@ from ase.build import bulk
 from materia.crystal import Crystal
 from materia.report import _figures as figures
 from materia.report import _words as words
-from materia.report._plot import Plot, log_ticks, round_colour, ticks
+from materia.report._plot import Plot, log_ticks, padded, round_colour, ticks
 from materia.report._structures import scene
 
 
@@ -82,6 +82,14 @@ def test_conditions_on_one_quantity_are_taken_together() -> None:
 )
 def test_ticks_are_round(limits: tuple[float, float], expected: list[float]) -> None:
     assert ticks(*limits) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("values", [[0.0], [-0.5, -0.5000000000000006], [3e5, 3e5], [1.0, 2.0]])
+def test_values_that_are_one_but_for_rounding_get_an_axis(values: list[float]) -> None:
+    low, high = padded(values)
+    assert low < min(values) <= max(values) < high
+    assert "svg" in Plot((low, high), (low, high), "x", "y", "a plot").svg()
+    assert 1 <= len(ticks(low, high)) < 20
 
 
 def test_log_ticks() -> None:

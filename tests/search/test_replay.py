@@ -303,10 +303,17 @@ def test_the_projects_own_data_with_the_hull_of_what_is_labelled() -> None:
     pool = KnownPool.load(DataSettings(dataset="shipped"), conditions)
     assert pool.to_learn(conditions) == ("gap_pbe", "formation_energy_per_atom")
     columns = {q: (pool.values[q], np.zeros(len(pool))) for q in pool.to_learn(conditions)}
-    few = pool.complete(columns, list(range(10)), conditions)["energy_above_hull"][0]
-    most = pool.complete(columns, list(range(len(pool))), conditions)["energy_above_hull"][0]
+
+    def above(known: int, *, expected: bool) -> np.ndarray:
+        rows = list(range(known))
+        return pool.complete(columns, rows, conditions, expected=expected)["energy_above_hull"][0]
+
+    few, most = above(10, expected=False), above(len(pool), expected=False)
     assert (most >= few - 1e-9).all()  # more phases only lower the hull
+    assert (most > few + 0.1).sum() > len(pool) / 4, "ten phases say little about the hull"
     assert np.allclose(np.maximum(pool.values["energy_above_hull"], 0.0), np.maximum(most, 0.0), atol=1e-6)
+    # the same ten with all others as predicted, here rightly, are the whole hull
+    assert np.allclose(above(10, expected=True), pool.values["energy_above_hull"], atol=1e-6)
 
 
 def test_a_part_of_a_dataset_is_searched_and_judged_against_the_whole_hull() -> None:

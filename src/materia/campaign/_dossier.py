@@ -38,6 +38,7 @@ def dossier(
         ``predictions``: quantity -> ``mean``, ``std``, the 90 % interval ``low`` to ``high``, what a hit needs
         (``wanted``) and the ``chance`` of it;
         ``neighbours``: the nearest labelled structures, see :func:`nearest`;
+        ``rivals``: the phases that its predicted distance to the hull is measured from, see :meth:`Knowledge.rivals`;
         ``sustainability``: ``supply_risk`` and what each element adds to it, None where an element is in no table;
         ``cost_s``: predicted CPU seconds of the whole ladder.
     """
@@ -63,6 +64,7 @@ def dossier(
         },
         "predictions": _intervals(conditions, pick),
         "neighbours": nearest(predictions, pick.candidate_index),
+        "rivals": knowledge.rivals(pick.candidate_index),
         "sustainability": _sustainability(crystal.composition),
         "cost_s": cost if math.isfinite(cost) else None,
     }

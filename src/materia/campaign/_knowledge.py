@@ -21,7 +21,7 @@ from materia.crystal import Crystal, same_phase
 from materia.errors import ElementError
 from materia.search import Beliefs
 from materia.simulation import level_hash
-from materia.stability import Hull, HullEntry
+from materia.stability import ExpectedHull, Hull, HullEntry
 from materia.sustainability import supply_risk
 
 
@@ -32,6 +32,7 @@ class Knowledge:
         self.campaign = campaign
         self.level = campaign.settings.ladder.own
         self.references = references_for(self.level)
+        self._expected: ExpectedHull | None = None
 
     @cached_property
     def dear(self) -> Dear:
@@ -151,6 +152,34 @@ class Knowledge:
         known = self.phases(before_round=before_round, of=of)
         return Hull([HullEntry(name, structure.composition, energy) for name, structure, energy in known])
 
+    def rivals(self, index: int) -> list[dict[str, Any]]:
+        """What a candidate's predicted distance to the hull was last measured from; empty where nothing was, or from
+        known phases alone.
+
+        Returns:
+            ``name`` (element, phase or candidate), ``share`` of the atoms, ``predicted`` (its energy is), largest share
+            first.
+        """
+        if self._expected is None:
+            return []
+        pool = self.campaign.pool
+        return [
+            {"name": pool.ids[of] if isinstance(of, int) else of, "share": share, "predicted": isinstance(of, int)}
+            for of, share in self._expected.rivals(index)
+        ]
+
+    def _expected_hull(self, energies: NDArray[np.float64], known: Hull) -> ExpectedHull:
+        """Of the phases that are known and the pool at its predicted energies (n,), eV/atom."""
+        pool = self.campaign.pool
+        there = {entry.name for entry in known.entries}
+        names: list[str | None] = [None] * len(pool)
+        for i, name in self.labelled.items():
+            names[i] = name if name in there else None
+        for row in self.campaign.database.picks():
+            if row.pick.candidate_id in there:
+                names[row.pick.candidate_index] = row.pick.candidate_id
+        return ExpectedHull(known, pool.compositions, energies, names=names)
+
     def beliefs(self, predictions: PoolPredictions, *, before_round: int | None = None) -> Beliefs | None:
         """Predicted, derived and exactly known quantities of every candidate; ``None`` without a surrogate.
 
@@ -165,7 +194,11 @@ class Knowledge:
         if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
             mean, std = columns[q.FORMATION_ENERGY]
             hull = self.hull(before_round=before_round)
-            above = mean - np.asarray(hull.hull_energies(self.campaign.pool.compositions))
+            if self.campaign.settings.search.hull == "known":
+                above = mean - hull.hull_energies(self.campaign.pool.compositions)
+            else:
+                self._expected = self._expected_hull(mean, hull)
+                above = self._expected.distances()
             columns[q.ENERGY_ABOVE_HULL] = (above, std)
         if q.GAP_PBE in columns:
             earlier = len(self.campaign.database.rounds()) if before_round is None else before_round

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 RIGHT, TOP, BOTTOM = 14, 14, 44
+_SAME = 1e-9  # of their size: values this near to each other are one
 _RAMP = ((76, 95, 213), (20, 150, 160), (90, 160, 44), (217, 154, 0), (213, 84, 42))
 
 
@@ -22,9 +23,10 @@ def round_colour(number: int, total: int) -> str:
 
 
 def padded(values: Sequence[float], share: float = 0.07) -> tuple[float, float]:
-    """Limits that leave some air around the values."""
+    """Limits that leave some air around the values, also around values that are one but for rounding."""
     low, high = min(values), max(values)
-    air = (high - low) * share or max(abs(high), 1.0) * share
+    size = max(abs(low), abs(high), 1.0)
+    air = share * (high - low if high - low > _SAME * size else size)
     return low - air, high + air
 
 

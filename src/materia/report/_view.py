@@ -52,6 +52,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "columns": _columns(record),
         "rows": rows,
         "asks_hull": figures.HULL in words.asked_quantities(record.settings),
+        "expects_hull": any(dossier.get("rivals") for dossier in record.dossiers.values()),
         "closed_shell_only": words.leaves_out_open_shells(record.settings),
         "heroes": [r for r in computed if r["scene"] is not None][:_MOST_HEROES],
         "n_hits": sum(r["hit"] for r in computed),

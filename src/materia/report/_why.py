@@ -20,6 +20,7 @@ def why(dossier: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "parts": _parts(dossier["score"]),
         "predictions": [_prediction(q, p) for q, p in dossier["predictions"].items()],
         "neighbours": [_neighbour(n) for n in dossier["neighbours"]],
+        "rivals": _rivals(dossier.get("rivals")),
         "supply": _supply(dossier.get("sustainability")),
         "cost": words.duration(dossier["cost_s"]) if dossier.get("cost_s") is not None else "",
     }
@@ -72,6 +73,14 @@ def _wanted(interval: Any) -> str:
     if low is None:
         return f"at most {high:g}"
     return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
+def _rivals(mixture: Any) -> str:
+    """What a predicted distance to the hull is measured from, in a sentence; empty where that is known phases alone."""
+    if not mixture:
+        return ""
+    parts = [f"{r['name']}{' (predicted)' if r['predicted'] else ''} {100 * r['share']:.0f} %" for r in mixture]
+    return f"The predicted distance to the hull is that to {', '.join(parts)}, by share of the atoms."
 
 
 def _neighbour(row: Mapping[str, Any]) -> dict[str, Any]:

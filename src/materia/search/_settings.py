@@ -164,6 +164,8 @@ class SearchSettings(BaseModel):
         cost_power: 0 counts picks, 1 counts predicted seconds; in between it is a compromise.
         failures: ``learn``: a candidate's value is multiplied by its probability of ending well, learned from the
             calculations that ended; ``drop``: failed ones are left out and nothing is learned from them.
+        hull: what predicted distances to the hull are to: ``expected``, the phases that were computed and all other
+            candidates as predicted; ``known``, those that were computed alone.
         max_cost_s: candidates predicted to cost more than this many seconds are left out.
         approval: ``required``: picks are proposed, and submitted only when a person approves them.
         plan: ``required``: nothing is submitted without a backtest of these very settings that speaks for the
@@ -181,6 +183,7 @@ class SearchSettings(BaseModel):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.5
     cost_power: Annotated[float, Field(ge=0, le=1)] = 0.5
     failures: Literal["learn", "drop"] = "learn"
+    hull: Literal["expected", "known"] = "expected"
     max_cost_s: Annotated[float, Field(gt=0)] | None = None
     approval: Literal["automatic", "required"] = "automatic"
     plan: Literal["required", "advised", "off"] = "advised"

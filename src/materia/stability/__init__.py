@@ -1,6 +1,7 @@
-"""Reference energies and the convex hull of known phases."""
+"""Reference energies, the convex hull of known phases, and the one that is expected."""
 
+from materia.stability._expected import ExpectedHull
 from materia.stability._hull import Hull, HullEntry
 from materia.stability._references import ElementReference, References
 
-__all__ = ["ElementReference", "Hull", "HullEntry", "References"]
+__all__ = ["ElementReference", "ExpectedHull", "Hull", "HullEntry", "References"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from materia.errors import DatasetError
 
 _BOUND = -1e-6  # eV/atom: a phase above this cannot be told from a mixture of the elements
+_TOUCHES = 1e-9  # eV/atom: a phase this near to the hull is on it
 _SHARE = 1e-6  # of the atoms: less of a phase is none of it
 _VERTICAL = -1e-9  # facets whose unit normal points less down in energy than this are walls, not floor
 
@@ -40,6 +42,11 @@ class HullEntry:
         n = sum(self.composition.values())
         return {s: k / n for s, k in sorted(self.composition.items()) if k}
 
+    @cached_property
+    def system(self) -> tuple[str, ...]:
+        """Its elements, sorted."""
+        return tuple(self.fractions)
+
 
 class Hull:
     """Lower convex hull of known phases; the elements, at 0 eV/atom, are always in.
@@ -60,8 +67,10 @@ class Hull:
         self._check()
         self._names = {e.name for e in self.entries}
         # those at or above the elements' plane are never on the hull
-        self._bound = tuple(e for e in self.entries if e.formation_energy_per_atom < _BOUND)
-        self._bound_names = {e.name for e in self._bound}
+        self._bound = {e.name: e for e in self.entries if e.formation_energy_per_atom < _BOUND}
+        self._systems: dict[tuple[str, ...], list[HullEntry]] = {}
+        for e in self._bound.values():
+            self._systems.setdefault(e.system, []).append(e)
 
     def _check(self) -> None:
         levels = sorted({e.level_hash for e in self.entries if e.level_hash})
@@ -112,8 +121,8 @@ class Hull:
         for i, composition in enumerate(compositions):
             system = tuple(sorted(s for s, k in composition.items() if k))
             left_out = exclude[i] if exclude is not None else None
-            if left_out not in self._bound_names:
-                left_out = None  # never on the hull: nothing changes
+            if left_out is not None and not self._carries(system, left_out):
+                left_out = None
             groups.setdefault((system, left_out), []).append(i)
         for (system, left_out), rows in groups.items():
             planes = self._facets(system, left_out)
@@ -135,7 +144,7 @@ class Hull:
         from scipy.optimize import linprog
 
         system = tuple(sorted(s for s, k in composition.items() if k))
-        known = [e for e in self._bound if e.name != exclude and set(system).issuperset(e.fractions)]
+        known = list(self._known(system, exclude))
         names = [*system, *(e.name for e in known)]
         columns = np.column_stack(
             [np.eye(len(system)), *(np.array([e.fractions.get(s, 0.0) for s in system]) for e in known)]
@@ -157,6 +166,20 @@ class Hull:
         """
         return formation_energy_per_atom - self.hull_energy(composition, exclude=exclude)
 
+    def _known(self, system: tuple[str, ...], exclude: str | None) -> Iterator[HullEntry]:
+        """Phases below the elements' plane in a system (sorted), its subsystems included, but for the one left out."""
+        for n in range(1, len(system) + 1):
+            for part in combinations(system, n):
+                yield from (e for e in self._systems.get(part, ()) if e.name != exclude)
+
+    def _carries(self, system: tuple[str, ...], name: str) -> bool:
+        """Whether a phase is on the hull in a system (sorted); where it is not, the hull is the same without it."""
+        entry = self._bound.get(name)
+        if entry is None or not set(system).issuperset(entry.fractions):
+            return False
+        place = np.array([entry.fractions.get(s, 0.0) for s in system])
+        return entry.formation_energy_per_atom < float((self._facets(system, None) @ place).max()) + _TOUCHES
+
     def _facets(self, system: tuple[str, ...], exclude: str | None) -> NDArray[np.float64]:
         """(n_planes, n_elements) such that the hull energy at fractions x is max(planes @ x)."""
         key = (system, exclude)
@@ -167,15 +190,17 @@ class Hull:
     def _compute_facets(self, system: tuple[str, ...], exclude: str | None) -> NDArray[np.float64]:
         n = len(system)
         flat = np.zeros((1, n))
-        within = set(system)
-        known = [e for e in self._bound if e.name != exclude and within.issuperset(e.fractions)]
-        if not known or n == 1:
-            lowest = min((e.formation_energy_per_atom for e in known), default=0.0)
-            return flat + lowest if n == 1 else flat
+        best: dict[
+            tuple[float, ...], float
+        ] = {}  # of all phases of one composition the lowest: no other is on the hull
+        for e in self._known(system, exclude):
+            place = tuple(e.fractions.get(s, 0.0) for s in system)
+            best[place] = min(e.formation_energy_per_atom, best.get(place, 0.0))
+        if not best or n == 1:
+            return flat + min(best.values(), default=0.0) if n == 1 else flat
         from scipy.spatial import ConvexHull
 
-        fractions = np.array([[e.fractions.get(s, 0.0) for s in system] for e in known])
-        energies = np.array([e.formation_energy_per_atom for e in known])
+        fractions, energies = np.array(list(best)), np.array(list(best.values()))
         points = np.vstack([np.eye(n), fractions])[:, 1:]
         points = np.column_stack([points, np.concatenate([np.zeros(n), energies])])
         # normal . x + offset = 0 on each facet; lower ones have a normal that points down in energy

@@ -22,7 +22,7 @@ from materia.search._conditions import Conditions
 from materia.search._features import cell_features, composition_features
 from materia.search._gauss import Floats
 from materia.search.replay._settings import DataSettings
-from materia.stability import Hull, HullEntry
+from materia.stability import ExpectedHull, Hull, HullEntry
 from materia.sustainability import supply_risk
 
 Columns = dict[str, tuple[Floats, Floats]]
@@ -78,21 +78,38 @@ class KnownPool:
             good &= (self.values[name] >= low) & (self.values[name] <= high)
         return good
 
+    def predicts_hull(self, conditions: Conditions) -> bool:
+        """Whether the conditions ask for distances to the hull that follow from formation energies."""
+        return self.own_hull and q.ENERGY_ABOVE_HULL in conditions.quantities
+
     def to_learn(self, conditions: Conditions) -> tuple[str, ...]:
         """Quantities a learner has to predict for these conditions."""
         wanted = [name for name in conditions.quantities if name not in self.exact]
-        if self.own_hull and q.ENERGY_ABOVE_HULL in wanted:
+        if self.predicts_hull(conditions):
             wanted[wanted.index(q.ENERGY_ABOVE_HULL)] = q.FORMATION_ENERGY
         return tuple(dict.fromkeys(wanted))
 
-    def complete(self, learned: Columns, rows: Sequence[int], conditions: Conditions) -> Columns:
-        """Add what follows from the learned columns and the labels of ``rows``, and what is exact."""
+    def complete(
+        self, learned: Columns, rows: Sequence[int], conditions: Conditions, *, expected: bool = True
+    ) -> Columns:
+        """Add what follows from the learned columns and the labels of ``rows``, and what is exact.
+
+        Args:
+            expected: distances to the hull are those to the labelled phases and to all others as predicted; otherwise
+                to the labelled ones alone.
+        """
         columns = dict(learned)
-        if self.own_hull and q.ENERGY_ABOVE_HULL in conditions.quantities:
+        if self.predicts_hull(conditions):
             mean, std = columns[q.FORMATION_ENERGY]
             known = Hull([self._phases[i] for i in rows])
-            below = np.asarray(known.hull_energies([c.composition for c in self.crystals]))
-            columns[q.ENERGY_ABOVE_HULL] = (mean - below, std)
+            compositions = [c.composition for c in self.crystals]
+            if expected:
+                labelled = set(rows)
+                names = [name if i in labelled else None for i, name in enumerate(self.ids)]
+                above = ExpectedHull(known, compositions, mean, names=names).distances()
+            else:
+                above = mean - np.asarray(known.hull_energies(compositions))
+            columns[q.ENERGY_ABOVE_HULL] = (above, std)
         for name in self.exact & set(conditions.quantities):
             columns[name] = (self.values[name], np.zeros(len(self)))
         return columns

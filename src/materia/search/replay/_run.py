@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from materia import files
+from materia.search._conditions import Conditions
 from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings, StrategySettings
 from materia.search.replay._trajectory import Trajectory, play
@@ -78,7 +79,7 @@ def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySetting
         "pool": pool.digest,
         "goal": settings.model_dump(mode="json", include={"objectives", "constraints", "start", "batch", "most"}),
         "end": settings.end,
-        "strategy": _essence(strategy, settings.failures is not None),
+        "strategy": _essence(strategy, settings, pool),
         "seed": seed,
     }
     if settings.failures is not None:
@@ -86,10 +87,12 @@ def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySetting
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _essence(strategy: StrategySettings, failing: bool) -> dict[str, Any]:
-    """What of a strategy a run depends on. Runs kept by versions that knew no stop rules, or no failures, stay valid
-    where there are none."""
-    left_out = {"plan"} if failing else {"plan", "failures"}
+def _essence(strategy: StrategySettings, settings: ReplaySettings, pool: KnownPool) -> dict[str, Any]:
+    """What of a strategy a run depends on. Runs kept by versions that knew no stop rules, no failures or no expected
+    hull stay valid where there are none."""
+    left_out = {"plan"} if settings.failures is not None else {"plan", "failures"}
+    if strategy.search.hull == "known" or not pool.predicts_hull(Conditions(settings.objectives, settings.constraints)):
+        left_out |= {"hull"}
     essence = strategy.model_dump(mode="json", exclude={"name": True, "seeds": True, "search": left_out})
     if strategy.search.stop is None:
         del essence["search"]["stop"]

@@ -98,7 +98,8 @@ def play(pool: KnownPool, settings: ReplaySettings, strategy: StrategySettings, 
         tried = np.array(order)
         rows = tried[~fails[tried]]
         learned = learner.learn(pool, rows, {q: pool.values[q][rows] for q in names}, seed * 100_003 + number)
-        beliefs = Beliefs(pool.complete(learned.columns, rows.tolist(), conditions))
+        columns = pool.complete(learned.columns, rows.tolist(), conditions, expected=search.hull == "expected")
+        beliefs = Beliefs(columns)
         chance = success(pool, tried, fails, seed * 100_003 + number) if search.failures == "learn" else None
         view = PoolView(
             len(pool),

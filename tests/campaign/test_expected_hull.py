@@ -1,0 +1,106 @@
+"""Predicted distances to the hull count what is only predicted, too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from instant_campaign import Instant, instant
+from materia.campaign import load_settings
+from materia.space import generate
+from materia.stability import References
+
+ZINCBLENDE, ROCKSALT = -0.5, -0.2  # formation energies of all candidates, eV/atom
+
+
+def formation(name: str) -> float:
+    return ZINCBLENDE if name.endswith("zincblende") else ROCKSALT
+
+
+def campaign(folder: Path, hull: str) -> Instant:
+    """A gap is wanted, and at most 0.05 eV/atom above the hull; the surrogate is right about formation energies."""
+    references = References.default()
+
+    def per_atom(name: str) -> float:
+        formula = name.split("-")[0]
+        cut = next(i for i, c in enumerate(formula) if i > 0 and c.isupper())
+        return formation(name) + sum(references.energy_per_atom(s) for s in (formula[:cut], formula[cut:])) / 2
+
+    made = instant(
+        folder,
+        data=None,
+        energy=per_atom,
+        ladder={"level": "standard"},
+        objectives=[{"quantity": "gap_pbe", "window": [0.5, 2.9]}],
+        constraints=[{"quantity": "energy_above_hull", "below": 0.05}],
+        search={"hull": hull, "exploration": 0, "diversity": 0, "cost_power": 0, "rounds": 2, "batch": 5},
+    )
+    energies = np.array([formation(name) for name in generate(load_settings(made.file).space).ids])
+    for model in sorted((made.folder / "models").iterdir()):
+        card = json.loads((model / "card.json").read_text())
+        (model / "card.json").write_text(json.dumps({**card, "targets": ["gap_pbe", "formation_energy_per_atom"]}))
+        with np.load(model / "predictions.npz") as arrays:
+            kept = dict(arrays)
+        kept["mean"] = np.column_stack([kept["mean"], energies])
+        kept["std"] = np.column_stack([kept["std"], np.full(len(energies), 0.05)])
+        np.savez(model / "predictions.npz", **kept)
+    made.finish()
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Instant:
+    return campaign(tmp_path_factory.mktemp("expected"), "expected")
+
+
+@pytest.mark.gpaw
+def test_a_polymorph_that_is_only_predicted_competes(expected: Instant) -> None:
+    """Every zincblende lies 0.3 eV/atom below its rock salt, which is not computed: it is not worth it."""
+    picks = [p for r in expected.record.rounds for p in r.picks]
+    assert len(picks) == 10
+    for pick in picks:
+        assert pick.candidate_id.endswith("zincblende")
+        assert pick.predictions["energy_above_hull"]["mean"] == pytest.approx(ZINCBLENDE - ROCKSALT)
+        (rival,) = expected.record.dossiers[pick.candidate_id]["rivals"]
+        assert rival == {
+            "name": pick.candidate_id.replace("zincblende", "rocksalt"),
+            "share": pytest.approx(1.0),
+            "predicted": True,
+        }
+    for row in expected.record.ranking:
+        if row["status"] == "computed":  # what is found is held against what is known: here the elements
+            assert row["values"]["energy_above_hull"] == pytest.approx(ZINCBLENDE)
+
+
+@pytest.mark.gpaw
+def test_a_phase_that_was_computed_counts_as_computed(tmp_path: Path) -> None:
+    """With the known hull rock salts are picked as well; then a zincblende of the second round is held against them."""
+    known = campaign(tmp_path, "known")
+    first, second = (list(r.picks) for r in known.record.rounds)
+    assert any(p.candidate_id.endswith("rocksalt") for p in first)
+    for pick in first:
+        assert pick.predictions["energy_above_hull"]["mean"] == pytest.approx(formation(pick.candidate_id))
+    computed = {p.candidate_id for p in first}
+    for pick in second:
+        formula, _, shape = pick.candidate_id.partition("-")
+        other = f"{formula}-{'rocksalt' if shape == 'zincblende' else 'zincblende'}"
+        below = formation(other) if other in computed else 0.0
+        assert pick.predictions["energy_above_hull"]["mean"] == pytest.approx(formation(pick.candidate_id) - below)
+    assert not any(dossier["rivals"] for dossier in known.record.dossiers.values())
+
+
+@pytest.mark.gpaw
+def test_page_and_trace_say_what_it_is_measured_from(expected: Instant) -> None:
+    name = expected.record.rounds[0].picks[0].candidate_id
+    rival = f"{name.replace('zincblende', 'rocksalt')} (predicted) 100 %"
+    page = (expected.folder / "report" / "index.html").read_text()
+    assert f"The predicted distance to the hull is that to {rival}" in page
+    assert "A <em>predicted</em> distance also counts the other candidates" in page
+    argv = [sys.executable, "-m", "materia.cli", "trace", str(expected.folder), name]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert f"predicted distance to the hull: to {rival}" in " ".join(told.split())
