@@ -55,7 +55,7 @@ def judged(predicted: np.ndarray, std: np.ndarray, truth: np.ndarray) -> dict[st
         "bias": float(error.mean()),
         "coverage_90": float((np.abs(error) <= Z90 * std).mean()),
         "brier": float(((chance - meets) ** 2).mean()),
-        # area under the ROC curve, after Mann and Whitney: how often who meets the condition is thought the likelier one
+        # area under the ROC curve (Mann and Whitney): how often who meets the condition is thought the likelier one
         "auc": float((rank[meets].sum() - n * (n + 1) / 2) / (n * (len(meets) - n))),
     }
 

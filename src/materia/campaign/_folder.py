@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from materia import files
+from materia.campaign._changes import Changes, changes, record_changes
 from materia.campaign._database import CampaignDatabase, storage_errors
 from materia.campaign._gate import pass_gate
 from materia.campaign._labels import references_for
@@ -32,7 +33,8 @@ VERSIONS = ("materia", "torch", "e3nn", "optuna", "pymatgen", "ase", "gpaw", "gp
 
 @dataclass(frozen=True)
 class Campaign:
-    """An open campaign: settings, frozen pool, starting labels, database. Held by one driver at a time."""
+    """An open campaign: settings, frozen pool, starting labels, database, and what of the settings is other than at the
+    last start. Held by one driver at a time."""
 
     folder: Path
     settings: CampaignSettings
@@ -40,6 +42,7 @@ class Campaign:
     dataset: Dataset
     database: CampaignDatabase
     lock: DriverLock
+    changed: Changes = field(default_factory=dict)
 
     @cached_property
     def rungs(self) -> tuple[tuple[str, Level], ...]:
@@ -140,23 +143,22 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
             to a campaign that was started already.
 
     Raises:
-        ConfigError: the file is wrong, or is not the one the folder was started with.
-        CampaignError: it requires a plan, and there is none that speaks for it.
+        ConfigError: the file is wrong.
+        CampaignError: the folder was started with another file, in more than may change on the way; or it requires a
+            plan, and there is none that speaks for it.
         EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool.
         CampaignLockedError: another driver holds it.
         StructureError, SpaceError: a file of competing phases is bad.
         StorageError: disk full, no permission.
     """
     wanted = load_settings(file) if file is not None else None
+    changed: Changes = {}
     started = folder / "campaign.yaml"
     if started.is_file():
         settings = parse_settings(yaml.safe_load(started.read_text())["campaign"], where=started)
-        if wanted is not None and wanted != settings:
-            raise CampaignError(
-                f"the folder holds a campaign started with other settings than {file}",
-                where=folder,
-                remedy="choose another --folder, or restore the campaign file as it was",
-            )
+        if wanted is not None and file is not None:
+            changed = changes(settings, wanted, file=file, folder=folder)
+            settings = wanted
     elif wanted is not None:
         settings = wanted
     else:
@@ -183,9 +185,12 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
             try:
                 database.bring_up_to_date()
                 _pin(database, settings, pool, dataset, {"file": str(file or ""), "plan": plan})
+                if changed:
+                    record_changes(database, changed, now())
+                    _write_changed(started, settings)
                 if not started.is_file():
                     _write_started(started, settings, dataset, pool)
-                yield Campaign(folder, settings, pool, dataset, database, lock)
+                yield Campaign(folder, settings, pool, dataset, database, lock, changed)
             finally:
                 database.close()
 
@@ -246,4 +251,10 @@ def _write_started(path: Path, settings: CampaignSettings, dataset: Dataset, poo
         "versions": versions(),
         "digests": {"pool": pool.hash, "dataset": dataset.digest},
     }
+    files.write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _write_changed(path: Path, settings: CampaignSettings) -> None:
+    """The settings as they are now; versions and digests stay those of the start."""
+    content = {**yaml.safe_load(path.read_text()), "campaign": settings.model_dump(mode="json")}
     files.write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -56,6 +56,9 @@ def run(
         nonlocal last
         if not json and not last and driver.campaign.advice:
             out.print(f"[dim]{'plan':>14}[/dim]  {escape(driver.campaign.advice)}")
+        if not json and not last:
+            for key, (old, new) in driver.campaign.changed.items():
+                out.print(f"[dim]{'changed':>14}[/dim]  {escape(f'{key}: {old} -> {new}')}")
         if not json and done.message != last:
             out.print(f"[dim]{done.phase.value:>14}[/dim]  {done.message}")
             last = done.message
@@ -197,6 +200,7 @@ def _summary(record: CampaignRecord) -> dict[str, Any]:
         "pool": {"n": record.pool.get("n"), "hash": record.pool.get("hash")},
         "stopped_because": record.meta.get("stopped_because", ""),
         "plan": record.meta.get("plan"),
+        "changes": record.meta.get("changes", []),
         "remaining": remaining_summary(record),
         "cost": totals(record),
         "rounds": to_json(record.rounds),

@@ -68,10 +68,11 @@ class CampaignRecord:
         folder: where it lies.
         name: of the campaign.
         state: ``running`` or ``finished``.
-        settings: the campaign file as started (from ``campaign.yaml``).
+        settings: the campaign file as started, or as changed since (from ``campaign.yaml``).
         meta: versions, digests, ``started`` and ``finished`` as ISO times; ``node``: what jobs got shares of;
             ``remaining``: round's number as text -> what was still to be found before it; ``plan``: what the backtest
-            had said when the campaign was started.
+            had said when the campaign was started; ``changes``: what of its settings was changed on the way, each with
+            ``when``, ``setting``, ``from`` and ``to``.
         rounds: in order, with their picks.
         jobs: in order of submission.
         pool: content of ``pool/pool.json`` (``hash``, ``n``, ``funnel``...).

@@ -95,6 +95,14 @@ def digests(record: CampaignRecord) -> list[tuple[str, str]]:
     return [(k, str(v)) for k, v in found.items() if v]
 
 
+def changes(record: CampaignRecord) -> list[dict[str, str]]:
+    """What of the campaign file was changed once it had started."""
+    return [
+        {"when": str(row["when"])[:16].replace("T", " "), "what": f"{row['setting']}: {row['from']} → {row['to']}"}
+        for row in record.meta.get("changes", [])
+    ]
+
+
 def pairs(tree: Any) -> list[tuple[str, str]]:
     """Flat facts of a card or a level; what is nested or long is left to the files."""
     if not isinstance(tree, Mapping):

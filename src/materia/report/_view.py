@@ -88,6 +88,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "models": facts.models(record),
         "versions": sorted(dict(record.meta.get("versions", {})).items()),
         "digests": facts.digests(record),
+        "changes": facts.changes(record),
         "settings_text": yaml.safe_dump(redacted(dict(record.settings)), sort_keys=False, allow_unicode=True),
         "page_data": {"scenes": scenes["scenes"], "details": _details(record)},
     }
