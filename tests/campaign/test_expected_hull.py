@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def formation(name: str) -> float:
     return ZINCBLENDE if name.endswith("zincblende") else ROCKSALT
 
 
-def campaign(folder: Path, hull: str) -> Instant:
+def campaign(folder: Path, hull: str, **changes: Any) -> Instant:
     """A gap is wanted, and at most 0.05 eV/atom above the hull; the surrogate is right about formation energies."""
     references = References.default()
 
@@ -36,9 +37,12 @@ def campaign(folder: Path, hull: str) -> Instant:
         data=None,
         energy=per_atom,
         ladder={"level": "standard"},
-        objectives=[{"quantity": "gap_pbe", "window": [0.5, 2.9]}],
-        constraints=[{"quantity": "energy_above_hull", "below": 0.05}],
         search={"hull": hull, "exploration": 0, "diversity": 0, "cost_power": 0, "rounds": 2, "batch": 5},
+        **{
+            "objectives": [{"quantity": "gap_pbe", "window": [0.5, 2.9]}],
+            "constraints": [{"quantity": "energy_above_hull", "below": 0.05}],
+            **changes,
+        },
     )
     energies = np.array([formation(name) for name in generate(load_settings(made.file).space).ids])
     for model in sorted((made.folder / "models").iterdir()):
@@ -92,6 +96,15 @@ def test_a_phase_that_was_computed_counts_as_computed(tmp_path: Path) -> None:
         below = formation(other) if other in computed else 0.0
         assert pick.predictions["energy_above_hull"]["mean"] == pytest.approx(formation(pick.candidate_id) - below)
     assert not any(dossier["rivals"] for dossier in known.record.dossiers.values())
+
+
+@pytest.mark.gpaw
+def test_an_objective_is_predicted_as_it_is_found(tmp_path: Path) -> None:
+    """Both from computed phases, or nothing that is predicted would reach what was found."""
+    wanted = [{"quantity": "gap_pbe", "window": [0.5, 2.9]}, {"quantity": "energy_above_hull", "goal": "minimize"}]
+    made = campaign(tmp_path, "expected", objectives=wanted, constraints=[])
+    for pick in made.record.rounds[0].picks:
+        assert pick.predictions["energy_above_hull"]["mean"] == pytest.approx(formation(pick.candidate_id))
 
 
 @pytest.mark.gpaw

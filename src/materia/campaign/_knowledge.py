@@ -152,6 +152,14 @@ class Knowledge:
         known = self.phases(before_round=before_round, of=of)
         return Hull([HullEntry(name, structure.composition, energy) for name, structure, energy in known])
 
+    @property
+    def _expects_hull(self) -> bool:
+        """Where the distance is an objective, what was found is the mark that predictions have to beat; it is measured
+        from computed phases, and so must they be."""
+        settings = self.campaign.settings
+        objective = any(o.quantity == q.ENERGY_ABOVE_HULL for o in settings.objectives)
+        return settings.search.hull == "expected" and not objective
+
     def rivals(self, index: int) -> list[dict[str, Any]]:
         """What a candidate's predicted distance to the hull was last measured from; empty where nothing was, or from
         known phases alone.
@@ -194,11 +202,11 @@ class Knowledge:
         if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
             mean, std = columns[q.FORMATION_ENERGY]
             hull = self.hull(before_round=before_round)
-            if self.campaign.settings.search.hull == "known":
-                above = mean - hull.hull_energies(self.campaign.pool.compositions)
-            else:
+            if self._expects_hull:
                 self._expected = self._expected_hull(mean, hull)
                 above = self._expected.distances()
+            else:
+                above = mean - hull.hull_energies(self.campaign.pool.compositions)
             columns[q.ENERGY_ABOVE_HULL] = (above, std)
         if q.GAP_PBE in columns:
             earlier = len(self.campaign.database.rounds()) if before_round is None else before_round
