@@ -11,15 +11,9 @@ from materia.campaign._settings import CampaignSettings
 from materia.errors import CampaignError
 
 # Nothing here decides what is computed of a candidate, or moves a pick that was made. At a site are jobs under way.
-MAY_CHANGE = frozenset(
-    {
-        *(
-            f"compute.{key}"
-            for key in ("cores", "memory_mb", "ranks", "mpi", "energy", "retries", "estimates", "stores")
-        ),
-        *(f"search.{key}" for key in ("rounds", "stop", "approval", "max_cost_s")),
-    }
-)
+_OF_COMPUTE = ("cores", "memory_mb", "ranks", "mpi", "energy", "retries", "estimates", "stores")
+_OF_SEARCH = ("rounds", "stop", "approval", "max_cost_s")
+MAY_CHANGE = frozenset([*(f"compute.{key}" for key in _OF_COMPUTE), *(f"search.{key}" for key in _OF_SEARCH)])
 _EXTENDS = frozenset({"search.rounds", "search.stop"})
 
 Changes = dict[str, tuple[Any, Any]]

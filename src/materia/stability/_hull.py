@@ -190,9 +190,7 @@ class Hull:
     def _compute_facets(self, system: tuple[str, ...], exclude: str | None) -> NDArray[np.float64]:
         n = len(system)
         flat = np.zeros((1, n))
-        best: dict[
-            tuple[float, ...], float
-        ] = {}  # of all phases of one composition the lowest: no other is on the hull
+        best: dict[tuple[float, ...], float] = {}  # lowest phase of each composition; no other is on the hull
         for e in self._known(system, exclude):
             place = tuple(e.fractions.get(s, 0.0) for s in system)
             best[place] = min(e.formation_energy_per_atom, best.get(place, 0.0))
