@@ -176,18 +176,18 @@ def quick(sample: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path)
-    parser.add_argument("--sample", choices=SAMPLES, default=SAMPLES[-1])
+    parser.add_argument("--sample", choices=SAMPLES, help="by default the last; with --quick the last that is computed")
     parser.add_argument("--store", type=Path, nargs="*", default=[])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.quick:
-        result = quick(args.sample)
+        result = quick(args.sample or [s for s in SAMPLES if table_file(s).exists()][-1])
     elif args.work is None:
         parser.error("name a folder for the campaigns with --work, or give --quick")
     else:
         args.work.mkdir(parents=True, exist_ok=True)
-        result = full_run(args.sample, args.work.resolve(), args.store)
+        result = full_run(args.sample or SAMPLES[-1], args.work.resolve(), args.store)
         packages = ("materia", "gpaw", "torch", "numpy")
         result |= {
             "seed": 0,
