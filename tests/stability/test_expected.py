@@ -25,7 +25,7 @@ def test_by_hand() -> None:
 
 
 def test_a_mixture_of_known_and_expected_phases() -> None:
-    """Mg3O2 between Mg and MgO known at -1.0: -0.8; with Mg2O expected at -0.9, two thirds of its atoms: -0.95."""
+    """Mg3O2 between Mg and MgO known at -1.0: -0.8; with Mg2O expected at -0.9, three fifths of the atoms: -0.94."""
     compositions = [{"Mg": 3, "O": 2}, {"Mg": 2, "O": 1}]
     expected = ExpectedHull(KNOWN, compositions, [-0.85, -0.9])
     # fractions of oxygen: 2/5 lies between 1/3 (weight 0.6) and 1/2 (0.4)

@@ -10,7 +10,7 @@ from materia.campaign._database import CampaignDatabase
 from materia.campaign._settings import CampaignSettings
 from materia.errors import CampaignError
 
-# Nothing here decides what is computed of a candidate, or moves a pick that was made. At a site are jobs under way.
+# Nothing here decides what is computed of a candidate, or moves a pick that was made; where jobs are under way stays.
 _OF_COMPUTE = ("cores", "memory_mb", "ranks", "mpi", "energy", "retries", "estimates", "stores")
 _OF_SEARCH = ("rounds", "stop", "approval", "max_cost_s")
 MAY_CHANGE = frozenset([*(f"compute.{key}" for key in _OF_COMPUTE), *(f"search.{key}" for key in _OF_SEARCH)])

@@ -133,8 +133,9 @@ def _print_trace(found: dict[str, Any]) -> None:
         heads = ["quantity", "predicted", "std", "90 % interval", "chance wanted", "computed"]
         _table("Expected and found", heads, beliefs)
     if rivals := why.get("rivals"):
-        parts = [f"{r['name']}{' (predicted)' if r['predicted'] else ''} {100 * r['share']:.0f} %" for r in rivals]
-        out.print(f"predicted distance to the hull: to {', '.join(parts)}, by share of the atoms", markup=False)
+        from materia.report import told_mixture
+
+        out.print(f"predicted distance to the hull: to {told_mixture(rivals)}", markup=False)
     near = [
         [n["id"], _number(n["distance"]), ", ".join(f"{q} {_number(v)}" for q, v in n["values"].items())]
         for n in why["neighbours"]

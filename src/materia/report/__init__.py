@@ -5,6 +5,7 @@ from materia.report._ladder import ladder_summary
 from materia.report._people import overrides_summary, told
 from materia.report._remaining import remaining_summary, told_remaining
 from materia.report._replay import write_replay
+from materia.report._why import told_mixture
 from materia.report._write import write_report
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "overrides_summary",
     "remaining_summary",
     "told",
+    "told_mixture",
     "told_remaining",
     "totals",
     "write_replay",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from materia.report import _words as words
@@ -79,8 +79,13 @@ def _rivals(mixture: Any) -> str:
     """What a predicted distance to the hull is measured from, in a sentence; empty where that is known phases alone."""
     if not mixture:
         return ""
+    return f"The predicted distance to the hull is that to {told_mixture(mixture)}."
+
+
+def told_mixture(mixture: Sequence[Mapping[str, Any]]) -> str:
+    """The phases of a dossier's ``rivals`` with their shares, for people."""
     parts = [f"{r['name']}{' (predicted)' if r['predicted'] else ''} {100 * r['share']:.0f} %" for r in mixture]
-    return f"The predicted distance to the hull is that to {', '.join(parts)}, by share of the atoms."
+    return f"{', '.join(parts)}, by share of the atoms"
 
 
 def _neighbour(row: Mapping[str, Any]) -> dict[str, Any]:
