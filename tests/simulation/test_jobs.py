@@ -5,7 +5,9 @@ import pytest
 from ase.build import bulk
 
 from materia.crystal import Crystal
+from materia.data import Dataset
 from materia.errors import ConfigError, EngineError
+from materia.resources import resource
 from materia.simulation import ROUGH, STANDARD, cost_features, estimate_seconds, make_job
 from materia.simulation._kpoints import grid_size, irreducible_kpoints
 
@@ -49,6 +51,24 @@ def test_cost_grows_with_the_calculation() -> None:
     double = {**small, "n_electrons": 16.0, "n_planewaves": 2 * small["n_planewaves"]}
     assert small["n_planewaves"] == pytest.approx(2442, rel=0.01)  # V (2 m E)^(3/2) / (6 π² ħ³)
     assert estimate_seconds("relax", double) > estimate_seconds("relax", small) > estimate_seconds("gap", small)
+
+
+@pytest.mark.parametrize(
+    ("compound", "peak_mb"),
+    [  # as the launcher saw it, HSE06 with spin-orbit coupling at level standard
+        ("LiCl-zincblende", 996),
+        ("LiBr-zincblende", 1112),
+        ("NaLiO-half-heusler", 1349),
+        ("KLiO-half-heusler", 1791),
+        ("KCuTe-half-heusler", 2688),
+        ("CdCuP-half-heusler", 3463),
+    ],
+)
+def test_exchange_asks_for_the_memory_of_the_whole_zone(compound: str, peak_mb: float) -> None:
+    relaxed = next(entry.structure for entry in Dataset.load(resource("data/dataset")) if entry.id == compound)
+    job = make_job("hybrid_spin_orbit", relaxed, STANDARD)
+    assert job.features["estimate_mb"] == pytest.approx(peak_mb, rel=0.12)
+    assert job.resources.memory_mb > 1.2 * peak_mb
 
 
 def test_missing_pseudopotential_and_unknown_recipe_are_refused_before_anything_runs() -> None:

@@ -6,13 +6,17 @@ import math
 from collections.abc import Mapping
 
 from materia.crystal import Crystal
-from materia.simulation._kpoints import irreducible_kpoints
+from materia.simulation._kpoints import grid_size, irreducible_kpoints
 from materia.simulation._levels import Level
 from materia.simulation._supercell import supercell
 
 # Peak MB = the program + so many times all wave functions. Peaks of twelve relaxations and gaps at level standard, with
 # 4 to 30 MB of wave functions, lie at 0.85 to 1.28 of it (experiments/cost/memory.py).
 PROGRAM_MB, COPIES = 150.0, 8
+# Exchange keeps the occupied states of the whole zone on the real-space grid. Peaks of HSE06 with spin-orbit coupling
+# for six crystals (1.0 to 3.5 GB; tests/simulation/test_jobs.py) are 0.92 to 1.10 of the expectation with so many
+# numbers a plane wave.
+EXCHANGE, GRID = ("hybrid", "hybrid_spin_orbit"), 10
 SPARE_MB = 1350  # so that the program has 1500 MB beside the wave functions
 HARTREE_BOHR = 27.211386 * 0.529177**2  # eV Å²: kinetic energy is HARTREE_BOHR/2 k²
 
@@ -47,7 +51,8 @@ _POTENTIAL_MB = (500.0, 14.0)
 
 
 def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str, float]:
-    """Size of the calculation: atoms, electrons, k-points, plane waves; of a potential, atoms, also of a supercell."""
+    """Size of the calculation: atoms, electrons, k-points (irreducible, and of the whole zone), plane waves; of a
+    potential, atoms, also of a supercell."""
     if level.potential is not None:
         return {
             "n_atoms": float(crystal.n_atoms),
@@ -58,6 +63,7 @@ def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str,
         "n_atoms": float(crystal.n_atoms),
         "n_electrons": float(n_electrons),
         "n_kpoints": float(irreducible_kpoints(crystal, level.kpoint_density)),
+        "n_zone": float(math.prod(grid_size(crystal, level.kpoint_density))),
         "n_planewaves": crystal.volume * wave_vector**3 / (6 * math.pi**2),
     }
 
@@ -74,7 +80,7 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
     return fixed + kpoints * each
 
 
-def estimate_memory_mb(features: Mapping[str, float], ranks: int = 1) -> float:
+def estimate_memory_mb(recipe_name: str, features: Mapping[str, float], ranks: int = 1) -> float:
     """Peak memory a job is expected to have, MB: the program and so many wave functions of 16 bytes a coefficient.
 
     Of all its ranks together: each holds the program, and its share of the wave functions. A potential has none.
@@ -82,10 +88,12 @@ def estimate_memory_mb(features: Mapping[str, float], ranks: int = 1) -> float:
     if "n_planewaves" not in features:
         return _POTENTIAL_MB[0] + _POTENTIAL_MB[1] * features["n_supercell"]
     bands = features["n_electrons"] / 2 + 4
-    coefficients = bands * features["n_planewaves"] * features["n_kpoints"]
-    return ranks * PROGRAM_MB + COPIES * 16 * coefficients / 1e6
+    coefficients = COPIES * bands * features["n_planewaves"] * features["n_kpoints"]
+    if recipe_name in EXCHANGE:
+        coefficients += GRID * features["n_electrons"] / 2 * features["n_planewaves"] * features["n_zone"]
+    return ranks * PROGRAM_MB + 16 * coefficients / 1e6
 
 
-def cautious_memory_mb(features: Mapping[str, float], ranks: int = 1) -> int:
+def cautious_memory_mb(recipe_name: str, features: Mapping[str, float], ranks: int = 1) -> int:
     """Memory to ask for, MB, while nothing is known of other jobs."""
-    return math.ceil(estimate_memory_mb(features, ranks)) + SPARE_MB
+    return math.ceil(estimate_memory_mb(recipe_name, features, ranks)) + SPARE_MB

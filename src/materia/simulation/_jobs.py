@@ -52,7 +52,8 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
     seconds = estimate_seconds(recipe_name, features)
     n_kpoints = 1 if recipe_name == "molecule" else int(features.get("n_kpoints", 1))
     ranks = _useful(ranks, n_kpoints, features, program) if program.electrons and recipe_name not in ONE_RANK else 1
-    memory_mb, walltime_s = cautious_memory_mb(features, ranks), int(WALLTIME_FACTOR * seconds / ranks)
+    memory_mb = cautious_memory_mb(recipe_name, features, ranks)
+    walltime_s = int(WALLTIME_FACTOR * seconds / ranks)
     payload: dict[str, Any] = {
         "version": 1,
         "key": key,
@@ -66,7 +67,7 @@ def make_job(recipe_name: str, crystal: Crystal, level: Level, *, name: str = ""
         key=key,
         argv=("python", "-m", "materia.simulation.worker", *([LAUNCH] if program.own_ranks else [])),
         payload=payload,
-        features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(features, ranks)},
+        features={**features, "estimate_s": seconds, "estimate_mb": estimate_memory_mb(recipe_name, features, ranks)},
         resources=Resources(ranks, memory_mb, max(MIN_WALLTIME_S, walltime_s), ranks),
         name=name or f"{crystal.formula}/{recipe_name}",
         family=f"{recipe_name} {program.name if level.potential is None else level.potential.package}",
