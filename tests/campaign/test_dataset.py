@@ -11,7 +11,7 @@ import pytest
 
 from materia.campaign import build_dataset
 from materia.data import Dataset, Entry
-from materia.errors import CampaignError
+from materia.errors import CampaignError, EngineError
 from materia.quantities import FORMATION_ENERGY
 from materia.resources import resource
 
@@ -84,3 +84,14 @@ def test_values_of_other_levels_are_not_mixed_in(
     Dataset(shipped.entries[2:4], card).save(tmp_path / "theirs")
     with pytest.raises(CampaignError, match=words):
         build_dataset([tmp_path / "ours", tmp_path / "theirs"], name="both", card={})
+
+
+def test_calculations_with_two_pseudopotentials_of_an_element_make_no_dataset(shipped: Dataset, tmp_path: Path) -> None:
+    entry = next(e for e in shipped.computed if "Ga" in e.structure.elements)
+    first, *others = entry.jobs
+    used = {**first.provenance["pseudopotentials"], "Ga": "another"}
+    spoilt = replace(first, provenance={**first.provenance, "pseudopotentials": used})
+    other = replace(entry, id="other", jobs=(spoilt, *others))
+    Dataset((entry, other), shipped.card).save(tmp_path / "mixed")
+    with pytest.raises(EngineError, match=r"two pseudopotentials of Ga, [0-9a-f]{12} and another"):
+        build_dataset([tmp_path / "mixed"], name="mixed", card={})

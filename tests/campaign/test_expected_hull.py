@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from instant_campaign import Instant, instant
 from materia.campaign import load_settings
+from materia.campaign._rivals import rivals_of
+from materia.data import Dataset
 from materia.space import generate
 from materia.stability import References
 
@@ -23,8 +26,13 @@ def formation(name: str) -> float:
     return ZINCBLENDE if name.endswith("zincblende") else ROCKSALT
 
 
-def campaign(folder: Path, hull: str, **changes: Any) -> Instant:
-    """A gap is wanted, and at most 0.05 eV/atom above the hull; the surrogate is right about formation energies."""
+def campaign(folder: Path, hull: str, rivals: Callable[[str], float] | None = None, **changes: Any) -> Instant:
+    """A gap is wanted, and at most 0.05 eV/atom above the hull; the surrogate is right about formation energies.
+
+    Args:
+        rivals: name of a compound beside the pool -> its predicted formation energy; not predicted by default, as in
+            campaigns of older versions.
+    """
     references = References.default()
 
     def per_atom(name: str) -> float:
@@ -44,7 +52,10 @@ def campaign(folder: Path, hull: str, **changes: Any) -> Instant:
             **changes,
         },
     )
-    energies = np.array([formation(name) for name in generate(load_settings(made.file).space).ids])
+    settings = load_settings(made.file)
+    pool = generate(settings.space)
+    energies = np.array([formation(name) for name in pool.ids])
+    beside = rivals_of(settings, pool, Dataset.empty(), None)
     for model in sorted((made.folder / "models").iterdir()):
         card = json.loads((model / "card.json").read_text())
         (model / "card.json").write_text(json.dumps({**card, "targets": ["gap_pbe", "formation_energy_per_atom"]}))
@@ -52,6 +63,8 @@ def campaign(folder: Path, hull: str, **changes: Any) -> Instant:
             kept = dict(arrays)
         kept["mean"] = np.column_stack([kept["mean"], energies])
         kept["std"] = np.column_stack([kept["std"], np.full(len(energies), 0.05)])
+        if rivals is not None and beside is not None:
+            kept["rivals"] = np.array([rivals(name) for name in beside.ids])
         np.savez(model / "predictions.npz", **kept)
     made.finish()
     return made
@@ -113,7 +126,27 @@ def test_page_and_trace_say_what_it_is_measured_from(expected: Instant) -> None:
     rival = f"{name.replace('zincblende', 'rocksalt')} (predicted) 100 %"
     page = (expected.folder / "report" / "index.html").read_text()
     assert f"The predicted distance to the hull is that to {rival}" in page
-    assert "A <em>predicted</em> distance also counts the other candidates" in page
+    assert "A <em>predicted</em> distance also counts the other candidates, and compounds of their elements" in page
     argv = [sys.executable, "-m", "materia.cli", "trace", str(expected.folder), name]
     told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     assert f"predicted distance to the hull: to {rival}" in " ".join(told.split())
+
+
+@pytest.mark.gpaw
+def test_compounds_beside_the_pool_compete(tmp_path: Path) -> None:
+    """A space of zincblendes alone: rock salts, predicted 0.2 eV/atom below, are what they are measured from."""
+    below = {"rocksalt": ZINCBLENDE - 0.2}
+    made = campaign(
+        tmp_path,
+        "expected",
+        rivals=lambda name: below.get(name.partition("-")[2], 0.0),
+        space={"prototypes": ["zincblende"]},
+    )
+    for pick in (p for r in made.record.rounds for p in r.picks):
+        assert pick.predictions["energy_above_hull"]["mean"] == pytest.approx(0.2)
+        (rival,) = made.record.dossiers[pick.candidate_id]["rivals"]
+        assert rival == {
+            "name": pick.candidate_id.replace("zincblende", "rocksalt"),
+            "share": pytest.approx(1.0),
+            "predicted": True,
+        }

@@ -12,6 +12,7 @@ from instant_campaign import instant
 from materia.campaign._learning import _examples, learned_quantities, predict_pool
 from materia.campaign._loop import open_driver
 from materia.errors import DatasetError
+from materia.surrogate import Surrogate
 
 pytestmark = pytest.mark.gpaw
 
@@ -35,6 +36,29 @@ def test_a_direct_gap_is_learned_where_it_is_asked_for(tmp_path: Path) -> None:
             "formation_energy_per_atom",
             "gap_pbe",
         }
+
+
+def test_what_candidates_are_held_against_is_predicted_with_them(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "space": {"prototypes": ["zincblende"]},
+        "constraints": [{"quantity": "energy_above_hull", "below": 0.05}],
+        "surrogate": {"members": 2, "epochs": 1},
+        "ladder": {"level": "standard"},
+    }
+    campaign = instant(tmp_path, **changes)
+    with open_driver(campaign.file, campaign.folder) as driver:
+        shutil.rmtree(campaign.folder / "models")
+        found = predict_pool(driver.campaign, 0)
+        rivals = driver.campaign.rivals
+    assert rivals is not None
+    assert "ZnS-wurtzite" in rivals.ids
+    assert "ZnS-zincblende" in campaign.pool.ids
+    assert "ZnS-zincblende" not in rivals.ids
+    assert found.rivals is not None
+    assert found.rivals.shape == (len(rivals),)
+    model = Surrogate.load(campaign.folder / "models" / "0")
+    some = [rivals.crystal(i) for i in range(5)]
+    assert found.rivals[:5] == pytest.approx(model.predict(some).column("formation_energy_per_atom")[0], abs=1e-4)
 
 
 def test_too_few_labels_are_named_with_what_to_do(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@
     python experiments/benchmarks/hull/run.py --quick      # within a minute: 60 labels, one seed
 
 Random structures of the project's dataset are labelled, the surrogate of campaigns is trained on them, and the
-distances of all others are predicted. The truth is the distance to the hull of all other structures of the dataset.
-The last line printed is one JSON object. What is compared: README.md.
+distances of all others are predicted; once more in a space of a single prototype, with and without its rivals. The
+truth is the distance to the hull of all other structures of the dataset. The last line printed is one JSON object.
+What is compared: README.md.
 """
 
 from __future__ import annotations
@@ -31,19 +32,30 @@ from materia.surrogate import Example, SurrogateSettings, train
 
 BELOW = 0.05  # eV/atom: the condition of the quickstart
 Z90 = 1.6449
-KINDS = ("known", "expected")
+NARROW, NARROW_LABELS = "half-heusler", 50
 
 
-def distances(entries: list[HullEntry], labelled: np.ndarray, mean: np.ndarray) -> dict[str, np.ndarray]:
-    """(n,) predicted distances of every structure, by kind of hull."""
+def distances(
+    entries: list[HullEntry], labelled: np.ndarray, mean: np.ndarray, space: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Predicted distances of the structures of a space, by kind of hull; ``rivals`` only where it is not everything."""
     known = Hull([entries[i] for i in labelled])
     compositions = [e.composition for e in entries]
     there = set(labelled.tolist())
     names = [e.name if i in there else None for i, e in enumerate(entries)]
-    return {
-        "known": mean - known.hull_energies(compositions),
-        "expected": ExpectedHull(known, compositions, mean, names=names).distances(),
+
+    def expected(rows: np.ndarray) -> np.ndarray:
+        hull = ExpectedHull(known, [compositions[i] for i in rows], mean[rows], names=[names[i] for i in rows])
+        return hull.distances()
+
+    found = {
+        "known": mean[space] - known.hull_energies([compositions[i] for i in space]),
+        "expected": expected(space),
     }
+    if len(space) < len(entries):
+        beside = np.setdiff1d(np.arange(len(entries)), space)
+        found["rivals"] = expected(np.concatenate([space, beside]))[: len(space)]
+    return found
 
 
 def judged(predicted: np.ndarray, std: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -60,7 +72,7 @@ def judged(predicted: np.ndarray, std: np.ndarray, truth: np.ndarray) -> dict[st
     }
 
 
-def one(n: int, seed: int) -> dict[str, dict[str, float]]:
+def one(n: int, seed: int, prototype: str | None = None) -> dict[str, dict[str, float]]:
     rows = Dataset.load(resource("data/dataset")).computed
     names = (FORMATION_ENERGY, GAP_PBE)
     examples = [Example(e.initial, {q: e.values()[q] for q in names}, e.formula) for e in rows]
@@ -69,15 +81,26 @@ def one(n: int, seed: int) -> dict[str, dict[str, float]]:
     whole = Hull(entries)
     below = whole.hull_energies([e.composition for e in entries], exclude=[e.name for e in entries])
     truth = np.array(energies) - below
-    labelled = np.sort(np.random.default_rng(seed).permutation(len(rows))[:n])
+    space = np.array([i for i, row in enumerate(rows) if prototype in (None, row.prototype)])
+    labelled = np.sort(np.random.default_rng(seed).permutation(space)[:n])
     with tempfile.TemporaryDirectory() as folder:
         settings = SurrogateSettings(pretrained="base")
         chosen = [examples[i] for i in labelled]
         model = train(chosen, targets=names, settings=settings, folder=folder, seed=seed, progress=False)
         mean, std = model.predict([e.crystal for e in examples]).column(FORMATION_ENERGY)
-    rest = np.setdiff1d(np.arange(len(rows)), labelled)
-    found = distances(entries, labelled, mean)
-    return {kind: judged(found[kind][rest], std[rest], truth[rest]) for kind in KINDS}
+    found = distances(entries, labelled, mean, space)
+    rest = ~np.isin(space, labelled)
+    left = space[rest]
+    return {kind: judged(predicted[rest], std[left], truth[left]) for kind, predicted in found.items()}
+
+
+def summed_up(runs: list[dict[str, dict[str, float]]], cpu_s: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"cpu_s": round(cpu_s / len(runs), 1)}
+    for kind in runs[0]:
+        columns = {key: np.array([run[kind][key] for run in runs]) for key in runs[0][kind]}
+        row[kind] = {key: round(float(c.mean()), 3) for key, c in columns.items()}
+        row[kind]["mae_by_seed"] = [round(float(x), 3) for x in columns["mae"]]
+    return row
 
 
 def main() -> None:
@@ -89,16 +112,14 @@ def main() -> None:
     args = parser.parse_args()
     labels, seeds = ([60], 1) if args.quick else (args.labels, args.seeds)
     result: dict[str, Any] = {"dataset": Dataset.load(resource("data/dataset")).card["digest"], "seeds": seeds}
-    for n in labels:
+    parts = [(str(n), n, None) for n in labels]
+    if not args.quick:
+        parts.append((f"{NARROW}_{NARROW_LABELS}", NARROW_LABELS, NARROW))
+    for name, n, prototype in parts:
         began = time.process_time()
-        runs = [one(n, seed) for seed in range(seeds)]
-        row: dict[str, Any] = {"cpu_s": round((time.process_time() - began) / seeds, 1)}
-        for kind in KINDS:
-            columns = {key: np.array([run[kind][key] for run in runs]) for key in runs[0][kind]}
-            row[kind] = {key: round(float(c.mean()), 3) for key, c in columns.items()}
-            row[kind]["mae_by_seed"] = [round(float(x), 3) for x in columns["mae"]]
-        result[str(n)] = row
-        print(n, row, flush=True)
+        runs = [one(n, seed, prototype) for seed in range(seeds)]
+        result[name] = summed_up(runs, time.process_time() - began)
+        print(name, result[name], flush=True)
     packages = ("materia", "torch", "numpy", "scipy")
     result |= {
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},

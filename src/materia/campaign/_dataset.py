@@ -14,6 +14,7 @@ from materia.campaign._folder import versions
 from materia.campaign._labels import formation_energy, labels_from, references_for
 from materia.campaign._ladder import walk
 from materia.campaign._phases import RECIPE, compared, relaxed
+from materia.campaign._pseudopotentials import of_entries
 from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
 from materia.crystal import Crystal, structure_hash
@@ -42,6 +43,7 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
     Raises:
         CampaignError: no campaign in a folder, folders at different levels, or one with a potential that is not the one
             that is installed.
+        EngineError: calculations with two pseudopotentials of one element.
         DatasetError: a dataset is damaged.
     """
     entries: dict[str, Entry] = {}
@@ -56,17 +58,11 @@ def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str
         names = ", ".join(f"{level.name} ({digest})" for digest, level in sorted(levels.items()))
         raise CampaignError(f"the folders are at different levels: {names}", where=", ".join(map(str, folders)))
     chosen = next(iter(levels.values()))
-    digests = {
-        e: d
-        for entry in entries.values()
-        for job in entry.jobs
-        for e, d in job.provenance.get("pseudopotentials", {}).items()
-    }
     full = {
         "name": name,
         "level": chosen.model_dump(mode="json"),
         "level_hash": level_hash(chosen),
-        "paw_datasets": dict(sorted(digests.items())),
+        "paw_datasets": of_entries(entries.values(), chosen),
         "versions": versions(),
         "units": {"energies": "eV", "lengths": "Å", "volumes": "Å³", "stress": "GPa", "forces": "eV/Å"},
         **card,

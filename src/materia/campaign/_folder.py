@@ -20,12 +20,15 @@ from materia.campaign._database import CampaignDatabase, storage_errors
 from materia.campaign._gate import pass_gate
 from materia.campaign._labels import references_for
 from materia.campaign._phases import FOLDER, known_phases, load_known
+from materia.campaign._pseudopotentials import check_labels, pseudopotentials
+from materia.campaign._rivals import FOLDER as RIVALS
+from materia.campaign._rivals import load_rivals, rivals_of
 from materia.campaign._settings import CampaignSettings, load_settings, parse_settings
 from materia.compute import DriverLock
 from materia.data import Dataset
 from materia.errors import CampaignError, EngineError
 from materia.resources import resource
-from materia.simulation import Level, engine, lacking, level_for, level_hash
+from materia.simulation import Level, engine, lacking, level_hash
 from materia.space import Pool, generate
 
 VERSIONS = ("materia", "torch", "e3nn", "optuna", "pymatgen", "ase", "gpaw", "gpaw-data", "mlflow", "numpy")
@@ -53,6 +56,11 @@ class Campaign:
     def known(self) -> Pool | None:
         """Competing phases from files, as they were when the campaign was started; None without any."""
         return load_known(self.folder)
+
+    @cached_property
+    def rivals(self) -> Pool | None:
+        """Compounds beside the pool that predicted distances to the hull are measured from too; None without any."""
+        return load_rivals(self.folder)
 
     @property
     def advice(self) -> str:
@@ -117,21 +125,6 @@ def check_engine(settings: CampaignSettings) -> None:
             raise EngineError(lacks[0], where="ladder.recipes", remedy=lacks[1])
 
 
-def pseudopotentials(settings: CampaignSettings, pool: Pool) -> dict[str, str]:
-    """Digest of the engine's pseudopotential for every element of the candidates, at the ladder's own level.
-
-    Raises:
-        EngineError: it, the potential of another rung, or the functional of another recipe, has none for one of them.
-    """
-    elements = sorted(set().union(*pool.compositions))
-    found = {
-        name: engine(level.engine).pseudopotentials(elements, level) for name, level in settings.ladder.levels.items()
-    }
-    for recipe, level in settings.ladder.rungs:
-        engine(level.engine).pseudopotentials(elements, level_for(recipe, level))
-    return found[settings.ladder.level]
-
-
 @contextmanager
 def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, override: str = "") -> Iterator[Campaign]:
     """Open a campaign for driving: made from ``file`` if the folder holds none yet, else resumed.
@@ -146,7 +139,8 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
         ConfigError: the file is wrong.
         CampaignError: the folder was started with another file, in more than may change on the way; or it requires a
             plan, and there is none that speaks for it.
-        EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool.
+        EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool; labels to start from
+            were computed with others.
         CampaignLockedError: another driver holds it.
         StructureError, SpaceError: a file of competing phases is bad.
         StorageError: disk full, no permission.
@@ -168,7 +162,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
     plan = {} if started.is_file() else pass_gate(settings, dataset, folder, override)
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
     if pool is not None:
-        pseudopotentials(settings, pool)  # what is lacking is told before anything is written
+        check_labels(settings, dataset, pseudopotentials(settings, pool))  # told before anything is written
     known = None
     if not started.is_file():
         known = known_phases(settings.ladder, Pool.load(folder / "pool") if pool is None else pool)
@@ -181,6 +175,8 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
                 pool.save(folder / "pool")
             if known is not None:
                 known.save(folder / FOLDER)
+            if not started.is_file() and (beside := rivals_of(settings, pool, dataset, known)) is not None:
+                beside.save(folder / RIVALS)
             database = CampaignDatabase(folder / "campaign.sqlite")
             try:
                 database.bring_up_to_date()

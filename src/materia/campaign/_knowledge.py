@@ -17,7 +17,7 @@ from materia.campaign._labels import BEYOND, references_for
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
 from materia.campaign._phases import competing_energies
-from materia.crystal import Crystal, same_phase
+from materia.crystal import Crystal, same_phase, structure_hash
 from materia.errors import ElementError
 from materia.search import Beliefs
 from materia.simulation import level_hash
@@ -152,14 +152,6 @@ class Knowledge:
         known = self.phases(before_round=before_round, of=of)
         return Hull([HullEntry(name, structure.composition, energy) for name, structure, energy in known])
 
-    @property
-    def _expects_hull(self) -> bool:
-        """Where the distance is an objective, what was found is the mark that predictions have to beat; it is measured
-        from computed phases, and so must they be."""
-        settings = self.campaign.settings
-        objective = any(o.quantity == q.ENERGY_ABOVE_HULL for o in settings.objectives)
-        return settings.search.hull == "expected" and not objective
-
     def rivals(self, index: int) -> list[dict[str, Any]]:
         """What a candidate's predicted distance to the hull was last measured from; empty where nothing was, or from
         known phases alone.
@@ -170,15 +162,17 @@ class Knowledge:
         """
         if self._expected is None:
             return []
-        pool = self.campaign.pool
+        ids = [*self.campaign.pool.ids, *(self.campaign.rivals.ids if self.campaign.rivals is not None else ())]
         return [
-            {"name": pool.ids[of] if isinstance(of, int) else of, "share": share, "predicted": isinstance(of, int)}
+            {"name": ids[of] if isinstance(of, int) else of, "share": share, "predicted": isinstance(of, int)}
             for of, share in self._expected.rivals(index)
         ]
 
-    def _expected_hull(self, energies: NDArray[np.float64], known: Hull) -> ExpectedHull:
-        """Of the phases that are known and the pool at its predicted energies (n,), eV/atom."""
-        pool = self.campaign.pool
+    def _expected_hull(
+        self, energies: NDArray[np.float64], beside: NDArray[np.float64] | None, known: Hull
+    ) -> ExpectedHull:
+        """Of the phases that are known, the pool at its predicted energies (n,) and its rivals at theirs, eV/atom."""
+        pool, rivals = self.campaign.pool, self.campaign.rivals
         there = {entry.name for entry in known.entries}
         names: list[str | None] = [None] * len(pool)
         for i, name in self.labelled.items():
@@ -186,7 +180,16 @@ class Knowledge:
         for row in self.campaign.database.picks():
             if row.pick.candidate_id in there:
                 names[row.pick.candidate_index] = row.pick.candidate_id
-        return ExpectedHull(known, pool.compositions, energies, names=names)
+        if rivals is None or beside is None:
+            return ExpectedHull(known, pool.compositions, energies, names=names)
+        computed = {
+            structure_hash(phase.crystal): name
+            for phase, _, _ in competing_energies(self.campaign.database, self.references)
+            if (name := f"competing/{phase.key}") in there
+        }
+        names += [computed.get(structure_hash(candidate.crystal)) for candidate in rivals.candidates]
+        everyone = [*pool.compositions, *rivals.compositions]
+        return ExpectedHull(known, everyone, np.concatenate([energies, beside]), names=names)
 
     def beliefs(self, predictions: PoolPredictions, *, before_round: int | None = None) -> Beliefs | None:
         """Predicted, derived and exactly known quantities of every candidate; ``None`` without a surrogate.
@@ -202,9 +205,9 @@ class Knowledge:
         if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
             mean, std = columns[q.FORMATION_ENERGY]
             hull = self.hull(before_round=before_round)
-            if self._expects_hull:
-                self._expected = self._expected_hull(mean, hull)
-                above = self._expected.distances()
+            if self.campaign.settings.expects_hull:
+                self._expected = self._expected_hull(mean, predictions.rivals, hull)
+                above = self._expected.distances()[: len(mean)]
             else:
                 above = mean - hull.hull_energies(self.campaign.pool.compositions)
             columns[q.ENERGY_ABOVE_HULL] = (above, std)

@@ -58,6 +58,7 @@ class PoolPredictions:
         embedding: (n, d), or None.
         labelled: the structures it was trained on, for saying which of them are near a candidate; None for models
             of older versions.
+        rivals: (m,) formation energies, eV/atom, of the campaign's rivals; None without any.
         metrics: out-of-fold figures of the model, flat (``gap_pbe_mae``), and ``pool_shift`` and ``pool_alarm``.
         n_labelled: structures it was trained on.
     """
@@ -67,6 +68,7 @@ class PoolPredictions:
     metrics: dict[str, float]
     n_labelled: int
     labelled: Labelled | None = None
+    rivals: NDArray[np.float64] | None = None
 
 
 def learned_quantities(campaign: Campaign) -> tuple[str, ...]:
@@ -97,7 +99,8 @@ def predict_pool(campaign: Campaign, round_number: int, *, progress: bool = Fals
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         columns = {name: (arrays["mean"][:, j], arrays["std"][:, j]) for j, name in enumerate(card["targets"])}
         labelled = _labelled(folder, arrays["labelled"]) if "labelled" in arrays else None
-        return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]), labelled)
+        beside = arrays.get("rivals")
+        return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]), labelled, beside)
 
 
 def _drift(folder: Path) -> dict[str, float]:
@@ -155,12 +158,17 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
     moved = model.drift(model.remoteness(found), [crystal.formula for crystal in crystals])
     (aside / "drift.json").write_text(json.dumps(moved.to_json()))
     known = model.predict([example.crystal for example in examples], progress=progress)
+    beside: dict[str, Any] = {}
+    if campaign.rivals is not None:
+        others = model.predict([candidate.crystal for candidate in campaign.rivals.candidates], progress=progress)
+        beside["rivals"] = others.column(q.FORMATION_ENERGY)[0]
     np.savez(
         aside / "predictions.npz",
         mean=found.mean,
         std=found.std,
         embedding=found.embedding,
         labelled=known.embedding,
+        **beside,
     )
     rows = [{"id": k, "formula": e.crystal.formula, "values": dict(e.targets)} for k, e in named.items()]
     (aside / "labelled.json").write_text(json.dumps(rows))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from materia.campaign._rungs import LadderSettings
 from materia.compute import ComputeSettings
 from materia.errors import ConfigError
+from materia.quantities import ENERGY_ABOVE_HULL
 from materia.resources import resource
 from materia.search import Constraint, Objective, SearchSettings
 from materia.settings_files import explained, read_mapping, rooted
@@ -37,6 +38,17 @@ class CampaignSettings(BaseModel):
     ladder: LadderSettings = Field(default_factory=LadderSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
+
+    @property
+    def expects_hull(self) -> bool:
+        """Whether predicted distances to the hull are measured from expected phases too.
+
+        Not where the distance is an objective: what was found is the mark that predictions have to beat there; it is
+        measured from computed phases, and so must they be.
+        """
+        asked = any(constraint.quantity == ENERGY_ABOVE_HULL for constraint in self.constraints)
+        objective = any(o.quantity == ENERGY_ABOVE_HULL for o in self.objectives)
+        return asked and not objective and self.search.hull == "expected"
 
     @model_validator(mode="after")
     def _conditions_can_be_known(self) -> Self:

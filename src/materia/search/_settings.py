@@ -164,8 +164,9 @@ class SearchSettings(BaseModel):
         cost_power: 0 counts picks, 1 counts predicted seconds; in between it is a compromise.
         failures: ``learn``: a candidate's value is multiplied by its probability of ending well, learned from the
             calculations that ended; ``drop``: failed ones are left out and nothing is learned from them.
-        hull: what predicted distances to the hull are measured from: ``expected``, the phases that were computed and
-            all other candidates at their predicted energies; ``known``, those that were computed alone.
+        hull: what predicted distances to the hull are measured from: ``expected``, the phases that were computed and,
+            at their predicted energies, all other candidates and further compounds of their elements; ``known``, those
+            that were computed alone.
         max_cost_s: candidates predicted to cost more than this many seconds are left out.
         approval: ``required``: picks are proposed, and submitted only when a person approves them.
         plan: ``required``: nothing is submitted without a backtest of these very settings that speaks for the
