@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from materia.campaign._dataset import build_dataset
     from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import doctor
+    from materia.campaign._gaussian_process import GaussianProcess
     from materia.campaign._import import Imported, import_calculations
     from materia.campaign._informed_forest import InformedForest
     from materia.campaign._loop import Driver, Phase, Step, run, step
@@ -33,6 +34,7 @@ _HOME = {
     "Driver": "_loop",
     "Finding": "_doctor",
     "Imported": "_import",
+    "GaussianProcess": "_gaussian_process",
     "InformedForest": "_informed_forest",
     "Phase": "_loop",
     "Screened": "_screen",
@@ -73,6 +75,7 @@ __all__ = [
     "CampaignSettings",
     "Driver",
     "Finding",
+    "GaussianProcess",
     "Imported",
     "InformedForest",
     "Phase",

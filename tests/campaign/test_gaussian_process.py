@@ -1,0 +1,106 @@
+"""A Gaussian process on a network's latents: exact, whatever the order in which labels come; it sees no value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import WhiteKernel
+
+from materia.campaign import GaussianProcess
+from materia.campaign._gaussian_process import Posterior, _kernel, _standardised
+from materia.crystal import Crystal
+from materia.resources import resource
+from materia.search.replay import KnownPool
+from materia.search.replay.forest import ForestLearner
+from materia.search.replay.learner import load
+from materia.surrogate import Surrogate
+
+BASE = str(resource("data/weights/base"))
+GAP = "gap_pbe_mp"
+
+
+@pytest.fixture(scope="module")
+def pool() -> KnownPool:
+    """Rock salts of several sizes; what is asked for is close to what the shipped network would say of their gaps."""
+    fcc = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    names = [(a, b) for a in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Zn", "Cd") for b in ("O", "S", "Se", "F", "Cl", "Br")]
+    crystals = [Crystal.from_species(fcc * size, pair, [[0, 0, 0], [0.5] * 3]) for pair in names for size in (5.2, 6.0)]
+    n = len(crystals)
+    said, _ = Surrogate.load(BASE, device="cpu").predict(crystals).column(GAP)
+    gaps = 0.8 * said + 0.3 * np.sin(said) + np.random.default_rng(0).normal(scale=0.1, size=n)
+    return KnownPool(tuple(map(str, range(n))), tuple(crystals), ("rocksalt",) * n, np.full(n, 225), {GAP: gaps})
+
+
+def test_it_learns_faster_than_trees_that_are_told_nothing(pool: KnownPool) -> None:
+    rows, truth = np.arange(0, len(pool), 4), pool.values[GAP]
+    rest = np.setdiff1d(np.arange(len(pool)), rows)
+    errors = []
+    for learner in (GaussianProcess(BASE, device="cpu"), ForestLearner(trees=20)):
+        mean, std = learner.learn(pool, rows, {GAP: truth[rows]}, seed=1).columns[GAP]
+        errors.append(float(np.abs(mean - truth)[rest].mean()))
+        if isinstance(learner, GaussianProcess):
+            inside = (np.abs(mean - truth) <= 1.6449 * std)[rest].mean()
+            assert inside > 0.7  # nine of ten, with more labels than these 24
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_labels_one_after_the_other_say_what_all_say_at_once(pool: KnownPool) -> None:
+    order, truth = np.random.default_rng(3).permutation(len(pool)), pool.values[GAP]
+    grown = GaussianProcess(BASE, device="cpu", fitted_on=20)
+    for n in (8, 20, 30, 41, 60):
+        rows = order[:n]
+        found = grown.learn(pool, rows, {GAP: truth[rows]}, seed=0).columns[GAP]
+        anew = GaussianProcess(BASE, device="cpu", fitted_on=20).learn(pool, rows, {GAP: truth[rows]}, seed=0)
+        for mine, fresh in zip(found, anew.columns[GAP], strict=True):
+            np.testing.assert_allclose(mine, fresh, atol=2e-4)
+    other = order[::-1][:60]  # labels that are not those of before and more: begun again
+    turned = grown.learn(pool, other, {GAP: truth[other]}, seed=0).columns[GAP][0]
+    fresh = GaussianProcess(BASE, device="cpu", fitted_on=20).learn(pool, other, {GAP: truth[other]}, seed=0)
+    np.testing.assert_allclose(turned, fresh.columns[GAP][0], atol=2e-4)
+
+
+def test_the_posterior_is_that_of_another_program() -> None:
+    rng = np.random.default_rng(1)
+    parts = [rng.normal(size=(50, d)) for d in (2, 5, 3)]
+    x = np.hstack([_standardised(part) for part in parts])
+    y = parts[0][:, 0] + np.sin(2 * parts[1][:, 0])
+    posterior = Posterior.fitted(_kernel((2, 7, 10)), x, np.arange(20), y[:20])
+    posterior.given(np.arange(25), y[:25])
+    mean, std = posterior.given(np.arange(40), y[:40])
+    kernel = posterior.kernel + WhiteKernel(posterior.noise)
+    theirs = GaussianProcessRegressor(kernel, optimizer=None).fit(x[:40], (y[:40] - posterior.middle) / posterior.scale)
+    wanted, spread = theirs.predict(x, return_std=True)
+    np.testing.assert_allclose(mean, wanted * posterior.scale + posterior.middle, atol=1e-4)
+    np.testing.assert_allclose(std, spread * posterior.scale, atol=1e-4)
+
+
+def test_hyperparameters_are_fitted_along_the_true_gradient() -> None:
+    rng = np.random.default_rng(2)
+    x, kernel = rng.normal(size=(9, 6)), _kernel((2, 4, 6))
+    _, gradient = kernel(x, eval_gradient=True)
+    assert gradient.shape == (9, 9, len(kernel.theta))
+    for k, step in enumerate(1e-5 * np.eye(len(kernel.theta))):
+        ends = [kernel.clone_with_theta(kernel.theta + sign * step)(x) for sign in (1, -1)]
+        np.testing.assert_allclose(gradient[:, :, k], (ends[0] - ends[1]) / 2e-5, atol=1e-7)
+
+
+def test_what_is_told_is_no_value(pool: KnownPool) -> None:
+    blind = KnownPool(pool.ids, pool.crystals, pool.prototypes, pool.spacegroups, {GAP: -pool.values[GAP]})
+    rows = np.arange(0, len(pool), 3)
+    labels = {GAP: pool.values[GAP][rows]}
+    one = GaussianProcess(BASE, device="cpu").learn(pool, rows, labels, seed=0)
+    other = GaussianProcess(BASE, device="cpu").learn(blind, rows, labels, seed=0)
+    np.testing.assert_array_equal(one.columns[GAP][0], other.columns[GAP][0])
+    assert one.embedding is not None
+    assert one.embedding.shape == (len(pool), 96)
+
+
+def test_labels_that_are_all_alike_are_no_reason_to_fail(pool: KnownPool) -> None:
+    mean, std = GaussianProcess(BASE, device="cpu").learn(pool, np.arange(12), {GAP: np.zeros(12)}, seed=0).columns[GAP]
+    assert np.abs(mean).max() < 1e-6
+    assert np.isfinite(std).all()
+
+
+def test_it_is_installed_under_its_name() -> None:
+    assert isinstance(load("gaussian_process", {"model": "base", "fitted_on": 5}), GaussianProcess)
