@@ -58,7 +58,8 @@ class GaussianProcess:
     def _matrix(self, pool: KnownPool) -> tuple[Floats, tuple[int, ...], np.ndarray]:
         """(n, d) what is told of the candidates; the ends of its parts: predictions, latents, composition and cell."""
         found = Surrogate.load(self.model, device=self.device).predict(pool.crystals)
-        parts: list[np.ndarray] = [np.column_stack([found.mean, found.std]), found.embedding, pool.described]
+        own = pool.described[:, :-1]  # but the kind of structure: the number of a category measures no distance
+        parts: list[np.ndarray] = [np.column_stack([found.mean, found.std]), found.embedding, own]
         ends = tuple(int(end) for end in np.cumsum([part.shape[1] for part in parts]))
         return np.hstack([_standardised(part) for part in parts]), ends, found.embedding
 
