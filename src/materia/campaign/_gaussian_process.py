@@ -13,6 +13,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, Sum, WhiteKernel
 
 from materia.resources import resource
+from materia.search import composition_features
 from materia.search.replay import KnownPool, Learned
 from materia.surrogate import Surrogate
 
@@ -24,8 +25,8 @@ class GaussianProcess:
     """One Gaussian process a quantity (Rasmussen and Williams 2006) on the latents of a network not trained again.
 
     Its mean may follow the network's own predictions; deviations from them are smooth in its latent vectors, and in
-    composition and cell. The network must not have seen a label of the pool. Holds 4 bytes a quantity, label and
-    candidate.
+    composition and volume per atom. The network must not have seen a label of the pool. Holds 4 bytes a quantity,
+    label and candidate.
 
     Args:
         model: folder of the trained network, or ``base`` for the shipped weights; any quantities, the nearer to those
@@ -56,9 +57,10 @@ class GaussianProcess:
         return Learned(columns, latents)
 
     def _matrix(self, pool: KnownPool) -> tuple[Floats, tuple[int, ...], np.ndarray]:
-        """(n, d) what is told of the candidates; the ends of its parts: predictions, latents, composition and cell."""
+        """(n, d) what is told of the candidates; the ends of its parts: predictions, latents, what they are made of."""
         found = Surrogate.load(self.model, device=self.device).predict(pool.crystals)
-        own = pool.described[:, :-1]  # but the kind of structure: the number of a category measures no distance
+        volume = np.array([crystal.volume / crystal.n_atoms for crystal in pool.crystals])
+        own = np.column_stack([composition_features(pool.crystals), volume])  # no more than a supercell has too
         parts: list[np.ndarray] = [np.column_stack([found.mean, found.std]), found.embedding, own]
         ends = tuple(int(end) for end in np.cumsum([part.shape[1] for part in parts]))
         return np.hstack([_standardised(part) for part in parts]), ends, found.embedding
