@@ -61,15 +61,19 @@ def _refuse(here: Mapping[str, str], there: Mapping[str, str], what: str, or_els
 
 
 def of_entries(entries: Iterable[Entry], level: Level) -> dict[str, str]:
-    """Element -> digest of the pseudopotential that its calculations at this level were done with.
+    """Element -> digest of the pseudopotential that the labels at this level were computed with.
 
     Raises:
         EngineError: there are two for one element.
     """
     found: dict[str, str] = {}
+    digest_of_level = level_hash(level)
     for entry in entries:
+        labelled = {label.source for label in entry.labels if label.level_hash == digest_of_level}
         for job in entry.jobs:
-            if level_for(job.recipe, level) != level:  # a functional, and pseudopotentials, of its own
+            if (
+                job.key not in labelled or level_for(job.recipe, level) != level
+            ):  # of a level, or functional, of its own
                 continue
             for element, digest in job.provenance.get("pseudopotentials", {}).items():
                 if found.setdefault(element, digest) != digest:
