@@ -9,12 +9,12 @@ from sklearn.gaussian_process.kernels import WhiteKernel
 
 from materia.campaign import GaussianProcess
 from materia.campaign._gaussian_process import Posterior, _kernel, _standardised
-from materia.crystal import Crystal
 from materia.resources import resource
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
 from materia.surrogate import Surrogate
+from rock_salts import rock_salts
 
 BASE = str(resource("data/weights/base"))
 GAP = "gap_pbe_mp"
@@ -23,13 +23,11 @@ GAP = "gap_pbe_mp"
 @pytest.fixture(scope="module")
 def pool() -> KnownPool:
     """Rock salts of several sizes; what is asked for is close to what the shipped network would say of their gaps."""
-    fcc = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-    names = [(a, b) for a in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Zn", "Cd") for b in ("O", "S", "Se", "F", "Cl", "Br")]
-    crystals = [Crystal.from_species(fcc * size, pair, [[0, 0, 0], [0.5] * 3]) for pair in names for size in (5.2, 6.0)]
+    crystals = rock_salts()
     n = len(crystals)
     said, _ = Surrogate.load(BASE, device="cpu").predict(crystals).column(GAP)
     gaps = 0.8 * said + 0.3 * np.sin(said) + np.random.default_rng(0).normal(scale=0.1, size=n)
-    return KnownPool(tuple(map(str, range(n))), tuple(crystals), ("rocksalt",) * n, np.full(n, 225), {GAP: gaps})
+    return KnownPool(tuple(map(str, range(n))), crystals, ("rocksalt",) * n, np.full(n, 225), {GAP: gaps})
 
 
 def test_it_learns_faster_than_trees_that_are_told_nothing(pool: KnownPool) -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from materia.campaign import InformedForest
-from materia.crystal import Crystal
 from materia.resources import resource
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
 from materia.surrogate import Surrogate
+from rock_salts import rock_salts
 
 BASE = str(resource("data/weights/base"))
 
@@ -19,13 +19,11 @@ BASE = str(resource("data/weights/base"))
 @pytest.fixture(scope="module")
 def pool() -> KnownPool:
     """Rock salts of several sizes; what is asked for is what the shipped network would say of their gaps."""
-    fcc = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-    names = [(a, b) for a in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Zn", "Cd") for b in ("O", "S", "Se", "F", "Cl", "Br")]
-    crystals = [Crystal.from_species(fcc * size, pair, [[0, 0, 0], [0.5] * 3]) for pair in names for size in (5.2, 6.0)]
+    crystals = rock_salts()
     n = len(crystals)
     gaps, _ = Surrogate.load(BASE, device="cpu").predict(crystals).column("gap_pbe_mp")
     ids = tuple(str(k) for k in range(n))
-    return KnownPool(ids, tuple(crystals), ("rocksalt",) * n, np.full(n, 225), {"gap_pbe_mp": gaps})
+    return KnownPool(ids, crystals, ("rocksalt",) * n, np.full(n, 225), {"gap_pbe_mp": gaps})
 
 
 def test_it_learns_faster_than_one_that_is_told_nothing(pool: KnownPool) -> None:

@@ -63,15 +63,15 @@ def stable(path: Path, pool: Pool, formulas: set[str]) -> set[int]:
     return found
 
 
-def auc(chance: np.ndarray, positive: np.ndarray) -> tuple[float, int]:
-    """(pairs in the right order, pairs): area under the ROC curve is their ratio (Mann and Whitney)."""
+def ordered(chance: np.ndarray, positive: np.ndarray) -> tuple[float, int]:
+    """(pairs in the right order, pairs): their ratio is the area under the ROC curve (Mann and Whitney)."""
     n = int(positive.sum())
     return float(rankdata(chance)[positive].sum() - n * (n + 1) / 2), n * int((~positive).sum())
 
 
 def judged(chance: np.ndarray, positive: np.ndarray, prototypes: np.ndarray) -> dict[str, float]:
-    right, pairs = auc(chance, positive)
-    inside = [auc(chance[own], positive[own]) for own in (prototypes == p for p in sorted(set(prototypes)))]
+    right, pairs = ordered(chance, positive)
+    inside = [ordered(chance[own], positive[own]) for own in (prototypes == p for p in sorted(set(prototypes)))]
     return {
         "auc": right / pairs,
         "auc_within_prototypes": sum(r for r, _ in inside) / sum(n for _, n in inside),

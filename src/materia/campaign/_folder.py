@@ -161,11 +161,11 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
     dataset = load_dataset(settings)
     plan = {} if started.is_file() else pass_gate(settings, dataset, folder, override)
     pool = None if (folder / "pool" / "pool.json").is_file() else generate(settings.space, progress=progress)
-    if pool is not None:
-        check_labels(settings, dataset, pseudopotentials(settings, pool))  # told before anything is written
     known = None
-    if not started.is_file():
-        known = known_phases(settings.ladder, Pool.load(folder / "pool") if pool is None else pool)
+    if not started.is_file():  # what is lacking, or does not fit, is told before anything is written
+        candidates = Pool.load(folder / "pool") if pool is None else pool
+        check_labels(settings, dataset, pseudopotentials(settings, candidates))
+        known = known_phases(settings.ladder, candidates)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with DriverLock(folder) as lock:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -17,7 +18,7 @@ from materia.search import composition_features
 from materia.search.replay import KnownPool, Learned
 from materia.surrogate import Surrogate
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 AMPLITUDE, LENGTH, NOISE = (1e-2, 10.0), (0.3, 10.0), (1e-2, 1.0)  # bounds, in units of the labels' spread
 
 
@@ -139,14 +140,14 @@ def _standardised(part: np.ndarray) -> Floats:
 def _kernel(ends: tuple[int, ...]) -> Sum:
     predictions, latents, own = ends
     return (
-        _Of(ConstantKernel(1.0, AMPLITUDE) * DotProduct(1.0, "fixed"), 0, predictions)
-        + _Of(ConstantKernel(0.5, AMPLITUDE) * RBF(1.0, LENGTH), predictions, latents)
-        + _Of(ConstantKernel(0.5, AMPLITUDE) * RBF(1.0, LENGTH), latents, own)
+        _OfColumns(ConstantKernel(1.0, AMPLITUDE) * DotProduct(1.0, "fixed"), 0, predictions)
+        + _OfColumns(ConstantKernel(0.5, AMPLITUDE) * RBF(1.0, LENGTH), predictions, latents)
+        + _OfColumns(ConstantKernel(0.5, AMPLITUDE) * RBF(1.0, LENGTH), latents, own)
         + WhiteKernel(0.05, NOISE)
     )
 
 
-class _Of(Kernel):  # type: ignore[misc]
+class _OfColumns(Kernel):  # type: ignore[misc]
     """A kernel of some columns: scikit-learn's see them all.
 
     Args:
@@ -176,8 +177,8 @@ class _Of(Kernel):  # type: ignore[misc]
     def bounds(self) -> Any:
         return self.kernel.bounds
 
-    def clone_with_theta(self, theta: Any) -> _Of:
-        return _Of(self.kernel.clone_with_theta(theta), self.first, self.end)
+    def clone_with_theta(self, theta: Any) -> _OfColumns:
+        return _OfColumns(self.kernel.clone_with_theta(theta), self.first, self.end)
 
     def __call__(self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False) -> Any:
         mine = X[:, self.first : self.end]

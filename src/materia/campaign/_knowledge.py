@@ -168,6 +168,11 @@ class Knowledge:
             for of, share in self._expected.rivals(index)
         ]
 
+    @cached_property
+    def _rival_hashes(self) -> list[str]:
+        rivals = self.campaign.rivals
+        return [] if rivals is None else [structure_hash(candidate.crystal) for candidate in rivals.candidates]
+
     def _expected_hull(
         self, energies: NDArray[np.float64], beside: NDArray[np.float64] | None, known: Hull
     ) -> ExpectedHull:
@@ -187,7 +192,7 @@ class Knowledge:
             for phase, _, _ in competing_energies(self.campaign.database, self.references)
             if (name := f"competing/{phase.key}") in there
         }
-        names += [computed.get(structure_hash(candidate.crystal)) for candidate in rivals.candidates]
+        names += [computed.get(digest) for digest in self._rival_hashes] if computed else [None] * len(rivals)
         everyone = [*pool.compositions, *rivals.compositions]
         return ExpectedHull(known, everyone, np.concatenate([energies, beside]), names=names)
 

@@ -63,7 +63,7 @@ def cost_features(crystal: Crystal, level: Level, n_electrons: int) -> dict[str,
         "n_atoms": float(crystal.n_atoms),
         "n_electrons": float(n_electrons),
         "n_kpoints": float(irreducible_kpoints(crystal, level.kpoint_density)),
-        "n_zone": float(math.prod(grid_size(crystal, level.kpoint_density))),
+        "n_kpoints_zone": float(math.prod(grid_size(crystal, level.kpoint_density))),
         "n_planewaves": crystal.volume * wave_vector**3 / (6 * math.pi**2),
     }
 
@@ -83,14 +83,15 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
 def estimate_memory_mb(recipe_name: str, features: Mapping[str, float], ranks: int = 1) -> float:
     """Peak memory a job is expected to have, MB: the program and so many wave functions of 16 bytes a coefficient.
 
-    Of all its ranks together: each holds the program, and its share of the wave functions. A potential has none.
+    Of all its ranks together: each holds the program, and its share of the wave functions; with exchange also its share
+    of those of the whole zone. A potential has none.
     """
     if "n_planewaves" not in features:
         return _POTENTIAL_MB[0] + _POTENTIAL_MB[1] * features["n_supercell"]
     bands = features["n_electrons"] / 2 + 4
     coefficients = COPIES * bands * features["n_planewaves"] * features["n_kpoints"]
     if recipe_name in EXCHANGE:
-        coefficients += GRID * features["n_electrons"] / 2 * features["n_planewaves"] * features["n_zone"]
+        coefficients += GRID * features["n_electrons"] / 2 * features["n_planewaves"] * features["n_kpoints_zone"]
     return ranks * PROGRAM_MB + 16 * coefficients / 1e6
 
 
