@@ -8,24 +8,15 @@ import numpy as np
 
 from materia.crystal import Crystal
 
-_STATISTICS = 4  # mean, spread, least, greatest
 COMPOSITION = 90  # features of the composition
 
 
 def composition_features(crystals: Sequence[Crystal]) -> np.ndarray:
     """(n, 90) float32: mean, spread, least and greatest of the 22 tabulated element features, the norm of the
     fractions and the number of elements."""
-    from materia.surrogate import element_features
+    from materia.surrogate import composition_statistics
 
-    table = element_features().numpy()
-    rows = np.empty((len(crystals), _STATISTICS * table.shape[1] + 2), dtype=np.float32)
-    for i, crystal in enumerate(crystals):
-        numbers, counts = np.unique(crystal.numbers, return_counts=True)
-        share, values = counts / counts.sum(), table[numbers]
-        mean = share @ values
-        spread = np.sqrt(share @ (values - mean) ** 2)
-        rows[i] = np.concatenate([mean, spread, values.min(0), values.max(0), [np.linalg.norm(share), len(share)]])
-    return rows
+    return composition_statistics(crystal.numbers for crystal in crystals)
 
 
 def cell_features(crystals: Sequence[Crystal], kinds: np.ndarray) -> np.ndarray:

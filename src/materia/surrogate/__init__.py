@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from materia.surrogate._settings import SurrogateSettings
 
 if TYPE_CHECKING:
+    from materia.surrogate._composition import composition_statistics
     from materia.surrogate._drift import Drift
     from materia.surrogate._elements import element_features, unsupported
     from materia.surrogate._ensemble import train
@@ -34,6 +35,7 @@ _HOME = {
     "Predictions": "_predictions",
     "Surrogate": "_surrogate",
     "badly_covered": "_strata",
+    "composition_statistics": "_composition",
     "element_features": "_elements",
     "from_pyg": "_pyg",
     "grouped_folds": "_folds",
@@ -55,6 +57,7 @@ __all__ = [
     "Surrogate",
     "SurrogateSettings",
     "badly_covered",
+    "composition_statistics",
     "element_features",
     "from_pyg",
     "grouped_folds",

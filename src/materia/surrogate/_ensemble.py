@@ -24,6 +24,7 @@ from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
 from materia.surrogate._layout import Layout
 from materia.surrogate._network import Network
+from materia.surrogate._out_of_fold import of_members
 from materia.surrogate._progress import bar
 from materia.surrogate._rounds import Earlier, fold_count, going_on, relative_error
 from materia.surrogate._settings import SurrogateSettings
@@ -177,7 +178,9 @@ def _fit(
         )
     if not task.world.leads:
         return None
-    return assemble(members, examples, labels, folds, quantities, settings, source, {**task.about, **identity})
+    labelled = np.asarray(~np.isnan(labels).all(axis=1))
+    found = of_members(members, examples, labelled, folds, settings, source)
+    return assemble(members, examples, labels, quantities, settings, source, found, {**task.about, **identity})
 
 
 @dataclass(frozen=True)
