@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import WhiteKernel
 
 from materia.campaign import GaussianProcess
-from materia.campaign._gaussian_process import Posterior, _kernel, _standardised
+from materia.campaign._gaussian_process import Posterior
 from materia.resources import resource
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
-from materia.surrogate import Surrogate
+from materia.surrogate import Prior, Surrogate
+from materia.surrogate._prior import _kernel, standardised
 from rock_salts import rock_salts
 
 BASE = str(resource("data/weights/base"))
@@ -61,16 +61,16 @@ def test_labels_one_after_the_other_say_what_all_say_at_once(pool: KnownPool) ->
 def test_the_posterior_is_that_of_another_program() -> None:
     rng = np.random.default_rng(1)
     parts = [rng.normal(size=(50, d)) for d in (2, 5, 3)]
-    x = np.hstack([_standardised(part) for part in parts])
+    x = np.hstack([(part - centre) / unit for part in parts for centre, unit in [standardised(part)]])
     y = parts[0][:, 0] + np.sin(2 * parts[1][:, 0])
-    posterior = Posterior.fitted(_kernel((2, 7, 10)), x, np.arange(20), y[:20])
+    prior = Prior.fitted((2, 7, 10), x[:20], y[:20])
+    posterior = Posterior(prior, x)
     posterior.given(np.arange(25), y[:25])
     mean, std = posterior.given(np.arange(40), y[:40])
-    kernel = posterior.kernel + WhiteKernel(posterior.noise)
-    theirs = GaussianProcessRegressor(kernel, optimizer=None).fit(x[:40], (y[:40] - posterior.middle) / posterior.scale)
+    theirs = GaussianProcessRegressor(prior.kernel, optimizer=None).fit(x[:40], (y[:40] - prior.middle) / prior.scale)
     wanted, spread = theirs.predict(x, return_std=True)
-    np.testing.assert_allclose(mean, wanted * posterior.scale + posterior.middle, atol=1e-4)
-    np.testing.assert_allclose(std, spread * posterior.scale, atol=1e-4)
+    np.testing.assert_allclose(mean, wanted * prior.scale + prior.middle, atol=1e-4)
+    np.testing.assert_allclose(std, spread * prior.scale, atol=1e-4)
 
 
 def test_hyperparameters_are_fitted_along_the_true_gradient() -> None:

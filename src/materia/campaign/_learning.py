@@ -144,6 +144,7 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    crystals = [campaign.pool.crystal(i) for i in range(len(campaign.pool))]
     model = train(
         examples,
         targets=learned_quantities(campaign),
@@ -152,8 +153,8 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
         seed=campaign.settings.seed * 1000 + round_number,
         previous=folder.with_name(str(round_number - 1)),
         progress=progress,
+        population=crystals,
     )
-    crystals = [campaign.pool.crystal(i) for i in range(len(campaign.pool))]
     found = model.predict(crystals, progress=progress)
     moved = model.drift(model.remoteness(found), [crystal.formula for crystal in crystals])
     (aside / "drift.json").write_text(json.dumps(moved.to_json()))

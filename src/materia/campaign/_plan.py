@@ -131,8 +131,7 @@ def _known(settings: CampaignSettings) -> tuple[int, int]:
 
 
 def _backtest(settings: CampaignSettings, known: int, seeds: int) -> ReplaySettings:
-    options = {} if settings.surrogate is None else settings.surrogate.model_dump(mode="json")
-    learner = "none" if settings.surrogate is None else "network"
+    learner, options = _learner(settings)
     search = settings.search.model_copy(update={"stop": None})  # how fast it is, not when it ends
     mine = StrategySettings(name=CAMPAIGN, learner=learner, options=options, search=search)
     forest = {"acquisition": "probability", "exploration": 0.0, "diversity": 0.0}
@@ -147,6 +146,16 @@ def _backtest(settings: CampaignSettings, known: int, seeds: int) -> ReplaySetti
         seeds=seeds,
         strategies=(mine, StrategySettings.model_validate({"name": BASELINE, "learner": "forest", "search": forest})),
     )
+
+
+def _learner(settings: CampaignSettings) -> tuple[str, dict[str, Any]]:
+    """The learner of replays that learns as the campaign will, and its options."""
+    asked = settings.surrogate
+    if asked is None:
+        return "none", {}
+    if asked.readout == "gaussian_process":
+        return asked.readout, {"model": asked.pretrained, "device": asked.device}
+    return "network", asked.model_dump(mode="json")
 
 
 def _cost(settings: CampaignSettings, picks: int) -> dict[str, Any]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from materia.surrogate._graph import Batch, GraphStore
     from materia.surrogate._network import Network
     from materia.surrogate._predictions import Predictions
+    from materia.surrogate._prior import Prior
     from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
+    from materia.surrogate._regression import told_of
     from materia.surrogate._start import pretrained_card
     from materia.surrogate._strata import badly_covered
     from materia.surrogate._surrogate import Surrogate
@@ -33,6 +35,7 @@ _HOME = {
     "GraphStore": "_graph",
     "Network": "_network",
     "Predictions": "_predictions",
+    "Prior": "_prior",
     "Surrogate": "_surrogate",
     "badly_covered": "_strata",
     "composition_statistics": "_composition",
@@ -43,6 +46,7 @@ _HOME = {
     "pyg_loader": "_pyg",
     "read_card": "_files",
     "to_pyg": "_pyg",
+    "told_of": "_regression",
     "train": "_ensemble",
     "unsupported": "_elements",
 }
@@ -54,6 +58,7 @@ __all__ = [
     "GraphStore",
     "Network",
     "Predictions",
+    "Prior",
     "Surrogate",
     "SurrogateSettings",
     "badly_covered",
@@ -65,6 +70,7 @@ __all__ = [
     "pyg_loader",
     "read_card",
     "to_pyg",
+    "told_of",
     "train",
     "unsupported",
 ]

@@ -15,9 +15,10 @@ from materia._version import __version__
 from materia.quantities import Form, Quantity
 from materia.surrogate._calibration import Calibration
 from materia.surrogate._example import Example
-from materia.surrogate._layout import from_figure
+from materia.surrogate._layout import Layout, from_figure
 from materia.surrogate._out_of_fold import OutOfFold
 from materia.surrogate._probability import ProbabilityCalibration
+from materia.surrogate._readout import Readout
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._split import new_type_error, split_report, structure_types
 from materia.surrogate._start import origin_head
@@ -38,6 +39,7 @@ def assemble(
     source: Surrogate | None,
     found: OutOfFold,
     identity: dict[str, Any],
+    readout: Readout | None = None,
 ) -> Surrogate:
     """Calibrate on out-of-fold predictions and write the card.
 
@@ -50,9 +52,11 @@ def assemble(
         source: the model that training started from.
         found: what is predicted of examples not learned from.
         identity: entries of the card that tell this training from others.
+        readout: what reads the members out, where they do not predict the targets themselves.
     """
     names = tuple(q.name for q in quantities)
-    layout = members[0].network.layout
+    layout = Layout(tuple(q.form for q in quantities))
+    unit = np.ones(layout.width) if readout is not None else members[0].network.scale.double().numpy()
     known = ~np.isnan(labels[:, layout.first])
     elements = set() if source is None else set(source.card["elements"])
     rows, evidence = found.rows, found.evidence
@@ -86,7 +90,7 @@ def assemble(
     for j, target in enumerate(quantities):
         use = known[rows, j]
         part, here = layout.columns[j], rows[use]
-        fallback = float(np.nanstd(observed[:, j])) or float(members[0].network.scale[part.start])
+        fallback = float(np.nanstd(observed[:, j])) or float(unit[part.start])
         calibration[target.name], validation[target.name], parity[target.name] = validate(
             target,
             observed[here, j],
@@ -97,13 +101,14 @@ def assemble(
             fallback,
             (labels[here, part], evidence.columns[use][:, part]),
             len(members),
+            sure=readout is not None,
         )
         validation[target.name] |= new_type_error(parity[target.name], new_type[use])
         known_of = {name: kinds[use] for name, kinds in divisions.items()}
         figures[target.name] = by_stratum(parity[target.name], known_of, target.form)
         parity[target.name]["group"] = groups[here].tolist()
     card |= {"validation": validation, "strata": figures, "parity": parity}
-    return Surrogate(members, calibration, card, settings.device, settings.threads)
+    return Surrogate(members, calibration, card, settings.device, settings.threads, readout)
 
 
 def _range(target: Quantity, observed: NDArray[np.float64], source: Surrogate | None) -> list[float]:

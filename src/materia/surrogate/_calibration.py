@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from materia.surrogate._evidence import APART, DISTANCE
 from materia.surrogate._folds import grouped_folds
-from materia.surrogate._scale import LinearScale, Scale, TreeScale, scale_from_json
+from materia.surrogate._scale import LEAST, LinearScale, Scale, TreeScale, scale_from_json
 
 COVERAGE = 0.9
 Z90 = 1.6448536269514722  # a normal distribution has 90 % within this many standard deviations
@@ -52,7 +52,14 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, residuals: Array, features: Array, groups: Sequence[str], fallback: float, *, gain: float = 1.0
+        cls,
+        residuals: Array,
+        features: Array,
+        groups: Sequence[str],
+        fallback: float,
+        *,
+        gain: float = 1.0,
+        sure: bool = False,
     ) -> Calibration:
         """Fit to out-of-fold residuals (n,) with features (n, 4 + T) of ``_evidence``.
 
@@ -64,13 +71,14 @@ class Calibration:
             fallback: standard deviation to quote when there are too few residuals (the labels' spread).
             gain: what the ensemble errs over what those members err that the residuals are of
                 (:func:`ensemble_gain`).
+            sure: the spread is a standard deviation already: it is one of the scales that are tried.
         """
         n, size = len(residuals), np.abs(residuals)
         if n < MIN_RESIDUALS:
             return cls(LinearScale(max(fallback, 1e-9)), math.inf, 1.0, n)
         reach = (float(np.quantile(features[:, DISTANCE], 0.99)) if n >= MIN_SHAPED else 0.0) or math.inf
         folds = grouped_folds(groups, FOLDS, seed=0)
-        kinds: list[Callable[[Array, Array], Scale]] = [_constant]
+        kinds: list[Callable[[Array, Array], Scale]] = [_constant, _spread] if sure else [_constant]
         if n >= MIN_SHAPED and len(set(groups)) >= FOLDS:
             kinds.append(LinearScale.fit)
         if n >= MIN_TREES:
@@ -147,7 +155,9 @@ def conformal_quantile(scores: Array, coverage: float = COVERAGE) -> float:
     return float(np.sort(scores)[rank - 1])
 
 
-def cross_inside(residuals: Array, features: Array, groups: Sequence[str], fallback: float) -> NDArray[np.bool_] | None:
+def cross_inside(
+    residuals: Array, features: Array, groups: Sequence[str], fallback: float, *, sure: bool = False
+) -> NDArray[np.bool_] | None:
     """(n,) whether each residual is inside the 90 % interval, each fifth of the formulas calibrated on the others.
 
     None with fewer residuals than a calibration needs.
@@ -158,13 +168,18 @@ def cross_inside(residuals: Array, features: Array, groups: Sequence[str], fallb
     inside = np.zeros(len(residuals), dtype=bool)
     for k in set(folds.tolist()):
         rest, here = folds != k, folds == k
-        std = Calibration.fit(residuals[rest], features[rest], names[rest].tolist(), fallback).std(features[here])
+        fitted = Calibration.fit(residuals[rest], features[rest], names[rest].tolist(), fallback, sure=sure)
+        std = fitted.std(features[here])
         inside[here] = np.abs(residuals[here]) <= Z90 * std
     return inside
 
 
 def _constant(size: Array, features: Array) -> Scale:
     return LinearScale(float(size.mean()) + 1e-12)
+
+
+def _spread(size: Array, features: Array) -> Scale:
+    return LinearScale(0.0, spread=1.0, floor=LEAST * float(size.mean()) + 1e-12)
 
 
 def _clipped(squares: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from materia.crystal import Crystal
 from materia.errors import ConfigError
 from materia.quantities import Form, Quantity, quantity, quantity_record
 from materia.surrogate._assemble import assemble
@@ -26,6 +27,7 @@ from materia.surrogate._layout import Layout
 from materia.surrogate._network import Network
 from materia.surrogate._out_of_fold import of_members
 from materia.surrogate._progress import bar
+from materia.surrogate._regression import read_out
 from materia.surrogate._rounds import Earlier, fold_count, going_on, relative_error
 from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._start import adopt_architecture, fresh_network, pretrained_folder, warm_network
@@ -48,6 +50,7 @@ def train(
     progress: bool = True,
     declared: Sequence[Quantity] = (),
     about: Mapping[str, Any] | None = None,
+    population: Sequence[Crystal] = (),
 ) -> Surrogate:
     """Train an ensemble and write it to ``folder`` (``weights.safetensors``, ``card.json``).
 
@@ -57,6 +60,9 @@ def train(
 
     Under ``torchrun`` all processes call this alike and train every member together; the batch is shared out,
     process 0 writes, and each returns the same model.
+
+    With ``settings.readout: gaussian_process`` the pretrained networks stay as they are, and a Gaussian process over
+    what they make of a structure learns from all examples; for the validation one is fitted without each fold.
 
     Args:
         examples: labelled structures; labels may be missing. Use the structure as the pool will show it.
@@ -73,11 +79,13 @@ def train(
         progress: show a progress bar.
         declared: targets that are not registered.
         about: further entries of the card, plain JSON.
+        population: unlabelled structures of the kind that is to be predicted, as a campaign's pool: a Gaussian process
+            measures by them what is near and what is far. Networks do without.
 
     Raises:
-        ConfigError: a target is neither registered nor declared, towers that do not fit the targets, or more devices
-            than processes are asked for.
-        DatasetError: nothing to learn from, or a label that is not finite.
+        ConfigError: a target is neither registered nor declared, towers that do not fit the targets, more devices than
+            processes are asked for, or a Gaussian process of a class or tensor, or without pretrained networks.
+        DatasetError: nothing to learn from, a label that is not finite, or more than a Gaussian process can take.
         ModelError: the pretrained model cannot be used, or training diverged.
         StorageError: the folder cannot be written.
     """
@@ -96,7 +104,7 @@ def train(
                 raise ConfigError(f"a head cannot be named {name!r}", remedy="give the quantity a longer name")
         plan_of(targets, settings.towers)
         start = Path(warm_start) if warm_start is not None else None
-        task = _Task(examples, quantities, Path(folder), seed, logger, progress, about or {}, world)
+        task = _Task(examples, quantities, Path(folder), seed, logger, progress, about or {}, world, population)
         _train(task, settings, start, previous)
     return Surrogate.load(folder, device=settings.device, n_threads=settings.threads)
 
@@ -113,6 +121,7 @@ class _Task:
     progress: bool
     about: Mapping[str, Any]
     world: World
+    population: Sequence[Crystal]
 
 
 def _train(task: _Task, settings: SurrogateSettings, start: Path | None, previous: str | Path | None) -> None:
@@ -123,6 +132,11 @@ def _train(task: _Task, settings: SurrogateSettings, start: Path | None, previou
         settings = settings.model_copy(update={**settings.architecture(), "trunk_rate": 1.0})
     else:
         settings = adopt_architecture(settings, source, source_folder)
+    if settings.readout == "gaussian_process":
+        if task.world.leads:
+            _read_out(task, settings, source).save(task.folder)
+        task.world.wait()
+        return
     groups = [e.group for e in task.examples]
     earlier = Earlier.usable(previous, task.quantities, settings)
     kept = {} if earlier is None else earlier.folds
@@ -146,6 +160,19 @@ def _train(task: _Task, settings: SurrogateSettings, start: Path | None, previou
         for work in (anew, on):
             shutil.rmtree(work, ignore_errors=True)
     task.world.wait()
+
+
+def _read_out(task: _Task, settings: SurrogateSettings, source: Surrogate | None) -> Surrogate:
+    return read_out(
+        task.examples,
+        task.quantities,
+        settings,
+        source,
+        task.seed,
+        population=task.population,
+        about=task.about,
+        progress=task.progress,
+    )
 
 
 def _fit(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_ARCHITECTURE: dict[str, int | float] = {
     "channels": 32,
@@ -27,6 +27,12 @@ class SurrogateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    readout: Literal["network", "gaussian_process"] = Field(
+        "network",
+        description="what learns from the labels: network: the pretrained networks are trained on; gaussian_process: a "
+        "process over what they make of each structure, in seconds; of the other settings it heeds pretrained, folds, "
+        "device and threads",
+    )
     channels: int | None = Field(None, ge=4, le=256, description="features of each order l per atom")
     layers: int | None = Field(None, ge=1, le=6)
     cutoff: float | None = Field(None, ge=3.0, le=8.0, description="neighbours up to here, Å")
@@ -76,6 +82,15 @@ class SurrogateSettings(BaseModel):
     threads: int = Field(1, ge=1, description="CPU threads; small networks gain little from more than one")
     compile: bool = Field(False, description="torch.compile the network: half a minute first, then up to twice as fast")
     checkpoint_every: int = Field(10, ge=1, description="epochs between checkpoints")
+
+    @model_validator(mode="after")
+    def _something_to_read_out(self) -> SurrogateSettings:
+        if self.readout == "gaussian_process" and self.pretrained is None:
+            raise ValueError(
+                "readout: gaussian_process reads out trained networks, and pretrained is null: "
+                "leave pretrained out (the shipped weights), or name a model folder"
+            )
+        return self
 
     def architecture(self) -> dict[str, Any]:
         """The fields that fix the shapes of the weights, defaults filled in."""

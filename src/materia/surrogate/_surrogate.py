@@ -1,9 +1,9 @@
-"""A trained surrogate: an ensemble of networks with calibrated uncertainty."""
+"""A trained surrogate: an ensemble of networks, or a process that reads them out, with calibrated uncertainty."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ from materia.surrogate._network import Network
 from materia.surrogate._predictions import Predictions
 from materia.surrogate._probability import ProbabilityCalibration
 from materia.surrogate._progress import bar
+from materia.surrogate._readout import Readout
 from materia.surrogate._towers import Towers, make_network, plan_of
 
 _BATCH = 16  # larger ones fall out of a CPU's cache: 64 take up to twice as long
+_OF_NETWORKS = ("targets", "quantities", "architecture", "towers")
 _BATCH_GPU = 512  # on an H100 as fast as 2048, in a quarter of the memory
 
 
@@ -75,6 +77,7 @@ class Surrogate:
         card: what the model is: targets, data digest, settings, versions, validation. Plain JSON.
         device: where predictions run: ``auto``, ``cpu``, ``cuda``...
         n_threads: CPU threads for predictions.
+        readout: the Gaussian process that reads the networks out; None where they predict the targets themselves.
     """
 
     members: tuple[Member, ...]
@@ -82,6 +85,7 @@ class Surrogate:
     card: Mapping[str, Any]
     device: str = "auto"
     n_threads: int = 1
+    readout: Readout | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -94,8 +98,15 @@ class Surrogate:
 
     @property
     def layout(self) -> Layout:
-        """Which of the network's columns belong to which target."""
-        return self.members[0].network.layout
+        """Which of the learned columns belong to which target."""
+        return Layout(tuple(q.form for q in self.quantities))
+
+    @property
+    def networks_card(self) -> dict[str, Any]:
+        """What tells the shape of the networks: the entries of a card that they were trained with."""
+        if self.readout is not None:
+            return dict(self.card["readout"]["networks"])
+        return {name: self.card[name] for name in _OF_NETWORKS if name in self.card}
 
     @property
     def cutoff(self) -> float:
@@ -125,8 +136,11 @@ class Surrogate:
                 results.append(member.evaluate(store, device))
                 report(len(results))
             distances = np.stack([m.index.distance(r[2]) for m, r in zip(self.members, results, strict=True)])
-        layout = self.layout
-        evidence = Evidence.of(np.stack([r[0] for r in results]), np.stack([r[1] for r in results]), distances, layout)
+        layout, embedding = self.layout, np.concatenate([r[2] for r in results], axis=1)
+        columns, spreads = np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
+        evidence = Evidence.of(columns, spreads, distances, self.members[0].network.layout)
+        if self.readout is not None:
+            evidence = self.readout.evidence(evidence, embedding, store)
         learned, figures, bounded = evidence.columns, evidence.figures, self.bounded(evidence.figures)
         mean, std, size = np.empty_like(figures), np.empty_like(figures), np.ones_like(figures)
         ends, found = {}, {}
@@ -153,7 +167,7 @@ class Surrogate:
             targets=self.targets,
             mean=mean,
             std=std,
-            embedding=np.concatenate([r[2] for r in results], axis=1),
+            embedding=embedding,
             in_domain=self._in_domain(store, evidence.distance),
             bounds=tuple(q.lower for q in self.quantities),
             forms=layout.forms,
@@ -212,6 +226,8 @@ class Surrogate:
                 f"member.{k}.latent.{n}": torch.from_numpy(np.ascontiguousarray(getattr(member.index, n)))
                 for n in ("centre", "scale", "points")
             }
+        if self.readout is not None:
+            tensors |= {f"readout.{name}": array for name, array in self.readout.tensors().items()}
         card = {
             **self.card,
             "members": [{"latent_unit": m.index.unit} for m in self.members],
@@ -219,7 +235,7 @@ class Surrogate:
             "canaries": canary_columns(self.members),
         }
         written = write_model(Path(folder), tensors, card)
-        return Surrogate(self.members, self.calibration, written, self.device, self.n_threads)
+        return replace(self, card=written)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto", n_threads: int = 1, compiled: bool = False) -> Surrogate:
@@ -238,6 +254,7 @@ class Surrogate:
         tensors, card = read_model(folder)
         try:
             members = tuple(_member(tensors, card, k, float(m["latent_unit"])) for k, m in enumerate(card["members"]))
+            readout = _readout(tensors, card)
             calibration = {q.name: _calibration(q.form, card["calibration"][q.name]) for q in quantities_of(card)}
         except (KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise ModelError(
@@ -247,7 +264,7 @@ class Surrogate:
         if compiled:
             for member in members:
                 compile_network(member.network, resolve_device(device))
-        return cls(members, calibration, card, device, n_threads)
+        return cls(members, calibration, card, device, n_threads, readout)
 
 
 def quantities_of(card: Mapping[str, Any]) -> tuple[Quantity, ...]:
@@ -260,7 +277,15 @@ def _calibration(form: Form, entries: Mapping[str, Any]) -> Calibration | Probab
     return ProbabilityCalibration(**entries) if form is Form.CLASS else Calibration.from_json(entries)
 
 
+def _readout(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Readout | None:
+    if "readout" not in card:
+        return None
+    arrays = {n.removeprefix("readout."): t for n, t in tensors.items() if n.startswith("readout.")}
+    return Readout.from_file(arrays, card["readout"]["priors"])
+
+
 def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:
+    card = card["readout"]["networks"] if "readout" in card else card
     forms, plan = [q.form for q in quantities_of(card)], plan_of(card["targets"], card.get("towers"))
     network = make_network(card["targets"], forms, card["architecture"], plan)
     prefix = f"member.{k}.network."

@@ -35,6 +35,8 @@ def validate(
     fallback: float,
     columns: tuple[Array, Array],
     ensemble: int,
+    *,
+    sure: bool = False,
 ) -> Found:
     """Calibrate one quantity and say how well it is predicted.
 
@@ -48,6 +50,7 @@ def validate(
         fallback: standard deviation to quote where too little is known.
         columns: learned columns (m, w) of the labels and of the predictions.
         ensemble: members in all.
+        sure: the spread is a standard deviation already.
 
     Returns:
         The calibration; the figures of the card: ``mae``, ``rmse``, ``coverage_90`` and ``n`` in the unit, moreover
@@ -60,8 +63,8 @@ def validate(
         return _class(observed, predicted, grouped_folds(groups, FOLDS, seed=1))
     residuals, features = observed - predicted, evidence.features(target, j)
     gain = ensemble_gain(residuals, features, evidence.members, ensemble)
-    calibration = Calibration.fit(residuals, features, groups, fallback, gain=gain)
-    inside = cross_inside(residuals, features, groups, fallback)
+    calibration = Calibration.fit(residuals, features, groups, fallback, gain=gain, sure=sure)
+    inside = cross_inside(residuals, features, groups, fallback, sure=sure)
     coverage = math.nan if inside is None else float(inside.mean())
     std = calibration.std(features) if len(observed) else np.zeros(0)
     values, guesses = from_figure(observed, target.form), from_figure(predicted, target.form)

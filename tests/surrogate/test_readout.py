@@ -1,0 +1,144 @@
+"""A Gaussian process over trained networks: exact, blind to what it is judged by, and a surrogate like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from sklearn.gaussian_process import GaussianProcessRegressor
+
+from form_examples import ALL, HARDNESS, MOBILE, POLAR, SIZE
+from form_examples import examples as of_forms
+from materia.errors import ConfigError, DatasetError
+from materia.quantities import FORMATION_ENERGY, GAP_PBE
+from materia.resources import resource
+from materia.surrogate import Example, Prior, Surrogate, SurrogateSettings, told_of, train
+from materia.surrogate import _regression as regression
+from materia.surrogate._prior import standardised
+from materia.surrogate._readout import Readout, Told
+from materia.surrogate.testing import SurrogateConformance
+from surrogate_factory import perovskite
+
+SETTINGS = SurrogateSettings(readout="gaussian_process", device="cpu", folds=4)
+TARGETS = (FORMATION_ENERGY, GAP_PBE)
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Surrogate:
+    """Quantities per atom and per cell, on a linear and on a logarithmic scale."""
+    names, folder = [SIZE.name, HARDNESS.name, MOBILE.name], tmp_path_factory.mktemp("forms")
+    return train(of_forms(), targets=names, declared=ALL, settings=SETTINGS, folder=folder, progress=False)
+
+
+class TestConformance(SurrogateConformance):
+    @pytest.fixture
+    def surrogate(self, numbers: Surrogate) -> Surrogate:
+        return numbers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -> Surrogate:
+    folder = tmp_path_factory.mktemp("energies")
+    return train(examples, targets=TARGETS, settings=SETTINGS, folder=folder, progress=False)
+
+
+def test_it_says_what_another_program_says(examples: list[Example]) -> None:
+    """scikit-learn's posterior at the same hyperparameters, the noise of a label included."""
+    told, _ = told_of(Surrogate.load(resource("data/weights/base"), device="cpu"), [e.crystal for e in examples])
+    y = np.array([e.targets.get(GAP_PBE, np.nan) for e in examples])
+    mine, rest = Told(told.raw[:60], told.ends), told.raw[60:]
+    readout = Readout.fitted(told.scales(), mine, y[:60, None], seed=0)
+    mean, std = readout.read(rest)
+    x, known, prior = (told.raw - readout.centre) / readout.unit, ~np.isnan(y[:60]), readout.priors[0]
+    assert known.sum() < 60  # a missing label is none
+    theirs = GaussianProcessRegressor(prior.kernel, optimizer=None)
+    theirs.fit(x[:60][known], (y[:60][known] - prior.middle) / prior.scale)
+    wanted, spread = theirs.predict(x[60:], return_std=True)
+    np.testing.assert_allclose(mean[:, 0], wanted * prior.scale + prior.middle, atol=1e-8)
+    np.testing.assert_allclose(std[:, 0], spread * prior.scale, atol=1e-6)
+
+
+def test_what_is_judged_by_a_label_has_not_seen_it(tmp_path: Path, model: Surrogate, examples: list[Example]) -> None:
+    """A label changed beyond all measure changes nothing that is predicted of its own fold."""
+    group = examples[7].group
+    changed = [replace(e, targets={**e.targets, FORMATION_ENERGY: 5.0}) if e.group == group else e for e in examples]
+    other = train(changed, targets=TARGETS, settings=SETTINGS, folder=tmp_path, progress=False)
+    before, after = (m.card["parity"][FORMATION_ENERGY] for m in (model, other))
+    k = before["group"].index(group)
+    assert after["group"] == before["group"]
+    assert after["observed"][k] == 5.0
+    assert after["predicted"][k] == before["predicted"][k]
+    assert after["predicted"] != before["predicted"]  # those of other folds have seen it
+    assert model.card["split"]["same_group"] == 0
+
+
+def test_the_card_is_that_of_a_surrogate(model: Surrogate, examples: list[Example]) -> None:
+    card = model.card
+    said = card["validation"][FORMATION_ENERGY]
+    assert said["n"] == len(examples) == 100
+    spread = float(np.std([e.targets[FORMATION_ENERGY] for e in examples]))
+    assert said["mae"] < 0.5 * spread
+    assert 0.8 <= said["coverage_90"] <= 1.0
+    assert card["settings"]["readout"] == "gaussian_process"
+    assert len(card["unseen"]) == len(model.members) == 2
+    assert all(unseen["n"] == 100 for unseen in card["unseen"])
+    found = model.predict([e.crystal for e in examples])
+    assert found.in_domain.all()
+    assert not model.drift(model.remoteness(found), [e.group for e in examples]).alarm
+
+
+def test_intervals_are_wide_where_nothing_is_known(model: Surrogate, examples: list[Example]) -> None:
+    known = [e.crystal for e in examples if e.group == "LiF"]
+    strange = perovskite("La", "Mn", "O", 3.9)  # three elements, two of them new
+    std = model.predict([*known, strange]).column(FORMATION_ENERGY)[1]
+    assert std[-1] > 1.5 * std[0]
+
+
+def test_the_same_again(tmp_path: Path, model: Surrogate, examples: list[Example]) -> None:
+    again = train(examples, targets=TARGETS, settings=SETTINGS, folder=tmp_path, progress=False)
+    assert again.card["weights_sha256"] == model.card["weights_sha256"]
+
+
+def test_it_reads_out_another_ones_networks(tmp_path: Path, numbers: Surrogate, examples: list[Example]) -> None:
+    """A model that reads networks out is a model to start from too."""
+    numbers.save(tmp_path / "first")
+    settings = SETTINGS.model_copy(update={"pretrained": str(tmp_path / "first")})
+    second = train(examples, targets=TARGETS, settings=settings, folder=tmp_path / "second", progress=False)
+    assert second.networks_card == numbers.networks_card
+    loaded = Surrogate.load(tmp_path / "second", device="cpu")
+    crystals = [e.crystal for e in examples[:5]]
+    np.testing.assert_array_equal(loaded.predict(crystals).mean, second.predict(crystals).mean)
+
+
+def test_what_it_cannot_learn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def learn(settings: SurrogateSettings, *names: str) -> None:
+        train(of_forms(), targets=names, declared=ALL, settings=settings, folder=tmp_path, progress=False)
+
+    with pytest.raises(ConfigError, match=r"learns numbers: not polar \(class\)") as caught:
+        learn(SETTINGS, SIZE.name, POLAR.name)
+    assert "readout: network" in caught.value.remedy
+    with pytest.raises(ConfigError, match="without any"):
+        learn(SETTINGS.model_copy(update={"pretrained": None}), SIZE.name)
+    monkeypatch.setattr(regression, "MOST", 47)
+    with pytest.raises(DatasetError, match=r"48 labelled structures are too many .* \(at most 47\)"):
+        learn(SETTINGS, SIZE.name)
+    with pytest.raises(ValidationError, match="pretrained is null"):
+        SurrogateSettings(readout="gaussian_process", pretrained=None)
+
+
+def test_columns_of_rounding_are_not_blown_up() -> None:
+    rng = np.random.default_rng(0)
+    part = np.column_stack([rng.normal(size=9), np.full(9, 0.1, dtype=np.float32) + 1e-9 * rng.normal(size=9)])
+    centre, unit = standardised(part)
+    told = (part - centre) / unit
+    assert (told[:, 1] == 0).all()
+    assert (told[:, 0] ** 2).mean() == pytest.approx(1 / 2)
+
+
+def test_one_label_is_its_own_mean() -> None:
+    prior = Prior.fitted((1, 2, 3), np.zeros((1, 3)), np.array([2.5]))
+    assert (prior.middle, prior.scale) == (2.5, 1.0)
+    assert Prior.from_json(prior.to_json()) == prior
