@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from instant_campaign import instant
 from materia.campaign._learning import _examples, learned_quantities, predict_pool
 from materia.campaign._loop import open_driver
+from materia.campaign._report import write_report
 from materia.errors import DatasetError
 from materia.surrogate import Surrogate
 
@@ -59,6 +61,22 @@ def test_what_candidates_are_held_against_is_predicted_with_them(tmp_path: Path)
     model = Surrogate.load(campaign.folder / "models" / "0")
     some = [rivals.crystal(i) for i in range(5)]
     assert found.rivals[:5] == pytest.approx(model.predict(some).column("formation_energy_per_atom")[0], abs=1e-4)
+
+
+def test_a_campaign_with_a_gaussian_process(tmp_path: Path) -> None:
+    """From its first prediction to the report: no network is trained, and every round knows the last one's answers."""
+    campaign = instant(tmp_path, surrogate={"readout": "gaussian_process"})
+    shutil.rmtree(campaign.folder / "models")
+    record = campaign.finish()
+    first, second, _ = record.models  # the last one says what is still to be found
+    assert first["settings"]["readout"] == "gaussian_process"
+    assert second["n_train"] == first["n_train"] + 3
+    assert 0.8 <= first["validation"]["gap_pbe"]["coverage_90"] <= 1.0
+    assert f"surrogate trained on {second['n_train']} structures" in write_report(campaign.folder).read_text()
+    model = Surrogate.load(campaign.folder / "models" / "1")
+    said = model.predict([campaign.pool.crystal(i) for i in range(5)])
+    with np.load(campaign.folder / "models" / "1" / "predictions.npz") as kept:
+        np.testing.assert_allclose(kept["mean"][:5], said.mean, atol=1e-4)
 
 
 def test_too_few_labels_are_named_with_what_to_do(tmp_path: Path) -> None:

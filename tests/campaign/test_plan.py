@@ -62,6 +62,15 @@ def test_real_labels_pass(tmp_path: Path) -> None:
         assert cost["co2e_kg"] == pytest.approx(cost["kwh"] * 0.3)
 
 
+def test_a_gaussian_process_is_played_as_one(tmp_path: Path, shuffled: Path) -> None:
+    surrogate = {"readout": "gaussian_process"}
+    found = plan(write(tmp_path / "c.yaml", surrogate=surrogate), tmp_path / "out", seeds=6, jobs=1)
+    assert found["acceleration"]["low"] > 1
+    assert found["verdict"] == "go"
+    wrong = write(tmp_path / "shuffled.yaml", surrogate=surrogate, data=str(shuffled))
+    assert plan(wrong, tmp_path / "wrong", seeds=6, jobs=1)["verdict"] == "refused"
+
+
 @pytest.mark.slow
 def test_shuffled_labels_are_refused_unless_somebody_says_why(tmp_path: Path, shuffled: Path) -> None:
     required = {**SMALL["search"], "plan": "required"}  # type: ignore[dict-item]

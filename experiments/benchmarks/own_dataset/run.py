@@ -1,4 +1,4 @@
-"""The surrogate on the project's own dataset: network, composition-only forest, mean.
+"""The surrogate on the project's own dataset: network, Gaussian process over it, composition-only forest, mean.
 
     python experiments/benchmarks/own_dataset/run.py [--repeats 3] [--folds 5] [--pretrained base|none] [--quick]
 
@@ -113,35 +113,44 @@ def main() -> None:
     labels = {name: truth(examples, name) for name in TARGETS}
     groups = [e.group for e in examples]
     shape = (repeats, len(examples))
-    error = {(m, t): np.full(shape, np.nan) for m in ("network", "composition", "mean") for t in TARGETS}
-    inside = {t: np.full(shape, np.nan) for t in TARGETS}
+    learned = {"network": settings, "gaussian_process": SurrogateSettings(readout="gaussian_process")}
+    if settings.pretrained is None:
+        del learned["gaussian_process"]  # which reads out trained networks
+    error = {(m, t): np.full(shape, np.nan) for m in (*learned, "composition", "mean") for t in TARGETS}
+    inside = {(m, t): np.full(shape, np.nan) for m in learned for t in TARGETS}
+    spent = dict.fromkeys(learned, 0.0)
     for repeat in range(repeats):
         fold = fold_of(groups, folds, args.seed + repeat)
         for k in range(folds):
             train_rows, test_rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            with tempfile.TemporaryDirectory() as folder:
-                model = train(
-                    [examples[i] for i in train_rows],
-                    targets=TARGETS,
-                    settings=settings,
-                    folder=folder,
-                    seed=args.seed + 100 * repeat + k,
-                    progress=False,
-                )
-            predicted = model.predict([examples[i].crystal for i in test_rows])
+            for method, options in learned.items():
+                began = time.process_time()
+                with tempfile.TemporaryDirectory() as folder:
+                    model = train(
+                        [examples[i] for i in train_rows],
+                        targets=TARGETS,
+                        settings=options,
+                        folder=folder,
+                        seed=args.seed + 100 * repeat + k,
+                        progress=False,
+                        population=[example.crystal for example in examples],
+                    )
+                spent[method] += time.process_time() - began
+                predicted = model.predict([examples[i].crystal for i in test_rows])
+                for name in TARGETS:
+                    y = labels[name][test_rows]
+                    mean, std = predicted.column(name)
+                    error[method, name][repeat, test_rows] = np.abs(mean - y)
+                    held = np.abs(mean - y) <= 1.645 * std
+                    inside[method, name][repeat, test_rows] = np.where(np.isnan(y), np.nan, held)
             for name in TARGETS:
                 y = labels[name]
-                mean, std = predicted.column(name)
                 trees = forest(features[train_rows], y[train_rows], features[test_rows], args.seed + repeat)
-                error["network", name][repeat, test_rows] = np.abs(mean - y[test_rows])
                 error["composition", name][repeat, test_rows] = np.abs(trees - y[test_rows])
                 error["mean", name][repeat, test_rows] = np.abs(np.nanmean(y[train_rows]) - y[test_rows])
-                inside[name][repeat, test_rows] = np.where(
-                    np.isnan(y[test_rows]), np.nan, np.abs(mean - y[test_rows]) <= 1.645 * std
-                )
             print(f"repeat {repeat} fold {k}: {time.perf_counter() - started:.0f} s", flush=True)
 
-    result: dict[str, object] = {}
+    result: dict[str, dict[str, object]] = {}
     for name in TARGETS:
         network, composition, mean_error = (error[m, name].mean(0) for m in ("network", "composition", "mean"))
         formulas = {m: per_formula(e, examples) for m, e in (("n", network), ("c", composition), ("m", mean_error))}
@@ -152,10 +161,20 @@ def main() -> None:
             "n": int((~np.isnan(labels[name])).sum()),
             "n_formulas": len(formulas["n"]),
             "median_error": round(float(np.nanmedian(network)), 5),
-            "coverage_90": round(float(np.nanmean(inside[name])), 4),
+            "coverage_90": round(float(np.nanmean(inside["network", name])), 4),
             "difference_to_composition": bootstrap({g: formulas["n"][g] - formulas["c"][g] for g in formulas["n"]}),
             "difference_to_mean": bootstrap({g: formulas["n"][g] - formulas["m"][g] for g in formulas["n"]}),
         }
+        if "gaussian_process" in learned:
+            process = error["gaussian_process", name].mean(0)
+            each = per_formula(process, examples)
+            result[name]["gaussian_process"] = {
+                "mae": round(float(np.nanmean(process)), 5),
+                "median_error": round(float(np.nanmedian(process)), 5),
+                "coverage_90": round(float(np.nanmean(inside["gaussian_process", name])), 4),
+                "difference_to_network": bootstrap({g: each[g] - formulas["n"][g] for g in each}),
+                "difference_to_composition": bootstrap({g: each[g] - formulas["c"][g] for g in each}),
+            }
     result["protocol"] = {
         "repeats": repeats,
         "folds": folds,
@@ -164,6 +183,7 @@ def main() -> None:
         "members": settings.members,
         "epochs": settings.epochs,
         "seconds": round(time.perf_counter() - started),
+        "cpu_s_training": {method: round(s / (repeats * folds), 1) for method, s in spent.items()},
         "seed": args.seed,
     }
     result["machine"] = {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()}
