@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 
 from form_examples import ALL, HARDNESS, MOBILE, POLAR, SIZE
 from form_examples import examples as of_forms
-from materia.errors import ConfigError, DatasetError
+from materia.errors import ConfigError, DatasetError, ModelError
 from materia.quantities import FORMATION_ENERGY, GAP_PBE
 from materia.resources import resource
 from materia.surrogate import Example, Prior, Surrogate, SurrogateSettings, told_of, train
@@ -111,6 +112,15 @@ def test_it_reads_out_another_ones_networks(tmp_path: Path, numbers: Surrogate, 
     loaded = Surrogate.load(tmp_path / "second", device="cpu")
     crystals = [e.crystal for e in examples[:5]]
     np.testing.assert_array_equal(loaded.predict(crystals).mean, second.predict(crystals).mean)
+
+
+def test_a_card_of_another_readout_is_refused(tmp_path: Path, model: Surrogate) -> None:
+    model.save(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    for damage in ({"priors": [{"ends": [1, 2]}]}, {"priors": []}, {"networks": {}}):
+        (tmp_path / "card.json").write_text(json.dumps({**card, "readout": {**card["readout"], **damage}}))
+        with pytest.raises(ModelError, match="do not fit the card"):
+            Surrogate.load(tmp_path, device="cpu")
 
 
 def test_what_it_cannot_learn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

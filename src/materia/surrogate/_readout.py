@@ -122,8 +122,14 @@ class Readout:
 
     @classmethod
     def from_file(cls, tensors: Mapping[str, torch.Tensor], priors: Sequence[Mapping[str, Any]]) -> Readout:
-        """What :meth:`tensors` and the priors' ``to_json`` gave."""
+        """What :meth:`tensors` and the priors' ``to_json`` gave.
+
+        Raises:
+            KeyError, ValueError: they are not of one readout.
+        """
         arrays = {name: tensors[name].numpy() for name in _ARRAYS}
+        if len(priors) != arrays["labels"].shape[1]:
+            raise ValueError(f"{len(priors)} priors for {arrays['labels'].shape[1]} quantities")
         return cls(**arrays, priors=tuple(Prior.from_json(entries) for entries in priors))
 
 

@@ -256,7 +256,7 @@ class Surrogate:
             members = tuple(_member(tensors, card, k, float(m["latent_unit"])) for k, m in enumerate(card["members"]))
             readout = _readout(tensors, card)
             calibration = {q.name: _calibration(q.form, card["calibration"][q.name]) for q in quantities_of(card)}
-        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ModelError(
                 f"the weights do not fit the card: {error}", where=folder, remedy="copy the folder again or retrain"
             ) from error
