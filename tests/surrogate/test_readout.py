@@ -139,6 +139,19 @@ def test_what_it_cannot_learn_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         SurrogateSettings(readout="gaussian_process", pretrained=None)
 
 
+@pytest.mark.parametrize("groups", [1, 6])
+def test_few_labels_are_no_reason_to_fail(tmp_path: Path, examples: list[Example], groups: int) -> None:
+    """One formula, which nothing can be left out of; and a quantity that only one formula is labelled with."""
+    some = [replace(e, group=examples[k % groups].group) for k, e in enumerate(examples[:6])]
+    some = [replace(e, targets={FORMATION_ENERGY: e.targets[FORMATION_ENERGY]}) for e in some]
+    some[2] = replace(some[2], targets={**some[2].targets, GAP_PBE: 1.25})
+    model = train(some, targets=TARGETS, settings=SETTINGS, folder=tmp_path, progress=False)
+    found = model.predict([e.crystal for e in some])
+    assert np.isfinite(found.mean).all()
+    assert (found.std > 0).all()
+    assert found.column(GAP_PBE)[0][2] == pytest.approx(1.25)
+
+
 def test_columns_of_rounding_are_not_blown_up() -> None:
     rng = np.random.default_rng(0)
     part = np.column_stack([rng.normal(size=9), np.full(9, 0.1, dtype=np.float32) + 1e-9 * rng.normal(size=9)])
