@@ -176,6 +176,9 @@ def test_what_does_not_fit_is_said(data: Path, tmp_path: Path) -> None:
         materia.train(data, ["x"], tmp_path / "m", quantities=["x"])
     with pytest.raises(ConfigError, match="no model to start from"):
         materia.train(data, ["stiffness=K_GPa"], tmp_path / "m", quantities=[QUANTITY], start=tmp_path)
+    process = make_settings({"readout": "gaussian_process"})
+    with pytest.raises(ConfigError, match="reads out trained networks, and the start is none"):
+        materia.train(data, ["stiffness=K_GPa"], tmp_path / "m", quantities=[QUANTITY], start=None, settings=process)
     tiny = make_settings({"channels": 8, "layers": 1, "cutoff": 4.0, "members": 2, "epochs": 1}, None)
     materia.train(data, ["stiffness=K_GPa"], tmp_path / "m", quantities=[QUANTITY], start=None, settings=tiny)
 

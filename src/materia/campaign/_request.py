@@ -126,7 +126,8 @@ def make_request(
     """A checked request; arguments as :func:`materia.train`.
 
     Raises:
-        ConfigError: no target, one that is neither registered nor declared, a start that is none.
+        ConfigError: no target, one that is neither registered nor declared, a start that is none, or none for a process
+            that needs one.
         DatasetError: the data are not there.
     """
     columns = dict(targets) if isinstance(targets, Mapping) else dict(_target(text) for text in targets)
@@ -140,6 +141,12 @@ def make_request(
         start = Path(start).absolute()
         if not (start / "card.json").is_file():
             raise ConfigError(f"no model to start from: {start}", remedy="give base, none or a model folder")
+    asked = settings or SurrogateSettings()
+    if start is None and asked.readout == "gaussian_process":
+        raise ConfigError(
+            "readout: gaussian_process reads out trained networks, and the start is none",
+            remedy="start from base (the shipped weights) or a model folder, or leave readout out: network",
+        )
     path = Path(data).absolute()
     return TrainingRequest(
         data=str(path),
@@ -147,9 +154,7 @@ def make_request(
         targets=columns,
         quantities={name: quantity_record(q) for name, q in declared.items() if name in columns},
         seed=seed,
-        settings=(settings or SurrogateSettings()).model_copy(
-            update={"pretrained": None if start is None else str(start)}
-        ),
+        settings=asked.model_copy(update={"pretrained": None if start is None else str(start)}),
     )
 
 
