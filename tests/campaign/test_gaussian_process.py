@@ -13,7 +13,7 @@ from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
 from materia.surrogate import Prior, Surrogate
-from materia.surrogate._prior import _kernel, standardised
+from materia.surrogate._prior import _kernel, centre_and_unit
 from rock_salts import rock_salts
 
 BASE = str(resource("data/weights/base"))
@@ -61,7 +61,7 @@ def test_labels_one_after_the_other_say_what_all_say_at_once(pool: KnownPool) ->
 def test_the_posterior_is_that_of_another_program() -> None:
     rng = np.random.default_rng(1)
     parts = [rng.normal(size=(50, d)) for d in (2, 5, 3)]
-    x = np.hstack([(part - centre) / unit for part in parts for centre, unit in [standardised(part)]])
+    x = np.hstack([(part - centre) / unit for part in parts for centre, unit in [centre_and_unit(part)]])
     y = parts[0][:, 0] + np.sin(2 * parts[1][:, 0])
     prior = Prior.fitted((2, 7, 10), x[:20], y[:20])
     posterior = Posterior(prior, x)

@@ -18,7 +18,7 @@ from materia.quantities import FORMATION_ENERGY, GAP_PBE
 from materia.resources import resource
 from materia.surrogate import Example, Prior, Surrogate, SurrogateSettings, told_of, train
 from materia.surrogate import _regression as regression
-from materia.surrogate._prior import standardised
+from materia.surrogate._prior import centre_and_unit
 from materia.surrogate._readout import Readout, Told
 from materia.surrogate.testing import SurrogateConformance
 from surrogate_factory import perovskite
@@ -155,7 +155,7 @@ def test_few_labels_are_no_reason_to_fail(tmp_path: Path, examples: list[Example
 def test_columns_of_rounding_are_not_blown_up() -> None:
     rng = np.random.default_rng(0)
     part = np.column_stack([rng.normal(size=9), np.full(9, 0.1, dtype=np.float32) + 1e-9 * rng.normal(size=9)])
-    centre, unit = standardised(part)
+    centre, unit = centre_and_unit(part)
     told = (part - centre) / unit
     assert (told[:, 1] == 0).all()
     assert (told[:, 0] ** 2).mean() == pytest.approx(1 / 2)

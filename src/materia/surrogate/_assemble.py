@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from materia._version import __version__
-from materia.quantities import Form, Quantity
+from materia.quantities import Form, Quantity, quantity_record
 from materia.surrogate._calibration import Calibration
-from materia.surrogate._example import Example
+from materia.surrogate._example import Example, data_digest
 from materia.surrogate._layout import Layout, from_figure
 from materia.surrogate._out_of_fold import OutOfFold
 from materia.surrogate._probability import ProbabilityCalibration
@@ -30,6 +30,25 @@ from materia.surrogate._validation import validate
 _DOMAIN_MARGIN = 1.5  # times the 99 % quantile of out-of-fold distances
 
 
+def identity(
+    examples: Sequence[Example],
+    quantities: Sequence[Quantity],
+    settings: SurrogateSettings,
+    source: Surrogate | None,
+    seed: int,
+) -> dict[str, Any]:
+    """The entries of a card that tell one training from another: data, targets, settings, seed and start."""
+    names = [q.name for q in quantities]
+    return {
+        "data_digest": data_digest(examples, names),
+        "targets": names,
+        "quantities": {q.name: quantity_record(q) for q in quantities},
+        "seed": seed,
+        "settings": settings.model_dump(),
+        "pretrained_sha256": None if source is None else source.card["weights_sha256"],
+    }
+
+
 def assemble(
     members: tuple[Member, ...],
     examples: Sequence[Example],
@@ -38,7 +57,7 @@ def assemble(
     settings: SurrogateSettings,
     source: Surrogate | None,
     found: OutOfFold,
-    identity: dict[str, Any],
+    about: dict[str, Any],
     readout: Readout | None = None,
 ) -> Surrogate:
     """Calibrate on out-of-fold predictions and write the card.
@@ -51,7 +70,7 @@ def assemble(
         settings: of the training.
         source: the model that training started from.
         found: what is predicted of examples not learned from.
-        identity: entries of the card that tell this training from others.
+        about: first entries of the card, those among them that tell this training from others.
         readout: what reads the members out, where they do not predict the targets themselves.
     """
     names = tuple(q.name for q in quantities)
@@ -68,7 +87,7 @@ def assemble(
         observed[known[:, j], j] = layout.figure(labels[known[:, j]], j)
     reach = float(np.quantile(evidence.distance, 0.99)) * _DOMAIN_MARGIN if len(rows) >= 20 else math.inf
     card: dict[str, Any] = {
-        **identity,
+        **about,
         "architecture": settings.architecture(),
         **({} if settings.towers is None else {"towers": plan_of(names, settings.towers)}),
         "n_train": len(labels),

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.errors import ConfigError
-from materia.quantities import Form, Quantity, quantity, quantity_record
-from materia.surrogate._assemble import assemble
+from materia.quantities import Form, Quantity, quantity
+from materia.surrogate._assemble import assemble, identity
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._distributed import World, joined
-from materia.surrogate._example import Example, data_digest, target_matrix
+from materia.surrogate._example import Example, target_matrix
 from materia.surrogate._folds import grouped_folds, unseen_by
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._latents import LatentIndex
@@ -183,15 +183,8 @@ def _fit(
     examples, quantities = task.examples, task.quantities
     names = tuple(q.name for q in quantities)
     labels = target_matrix(examples, quantities)
-    identity = {
-        "data_digest": data_digest(examples, names),
-        "targets": list(names),
-        "quantities": {q.name: quantity_record(q) for q in quantities},
-        "seed": task.seed,
-        "settings": settings.model_dump(),
-        "pretrained_sha256": None if source is None else source.card["weights_sha256"],
-    }
-    work = Workplace.open(folder, identity, task.world)
+    about = identity(examples, quantities, settings, source, task.seed)
+    work = Workplace.open(folder, about, task.world)
     # wide enough for what strain brings into the cutoff (3 standard deviations)
     store = GraphStore.build(
         [e.crystal for e in examples], settings.architecture()["cutoff"] * (1 + 3 * settings.strain)
@@ -207,7 +200,7 @@ def _fit(
         return None
     labelled = np.asarray(~np.isnan(labels).all(axis=1))
     found = of_members(members, examples, labelled, folds, settings, source)
-    return assemble(members, examples, labels, quantities, settings, source, found, {**task.about, **identity})
+    return assemble(members, examples, labels, quantities, settings, source, found, {**task.about, **about})
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Prior:
 
     @property
     def noise(self) -> float:
-        """Variance of a label about what is to be known."""
+        """Variance of a label about what is to be known, in units of ``scale`` squared, as all variances here."""
         return float(np.exp(self.theta[-1]))
 
     def covariance(self, a: Floats, b: Floats | None = None) -> Floats:
@@ -81,7 +81,7 @@ class Prior:
         return cls((a, b, c), tuple(entries["theta"]), float(entries["middle"]), float(entries["scale"]))
 
 
-def standardised(part: np.ndarray) -> tuple[Floats, Floats]:
+def centre_and_unit(part: np.ndarray) -> tuple[Floats, Floats]:
     """(centre (d,), unit (d,)) by which the columns of a part (n, d) get mean 0, and such that the mean squared norm of
     a row is 1; a column that is the same everywhere has an infinite unit."""
     x = np.asarray(part, dtype=np.float64)

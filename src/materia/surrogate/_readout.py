@@ -15,9 +15,9 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from materia.surrogate._composition import composition_statistics
 from materia.surrogate._evidence import Evidence
 from materia.surrogate._graph import GraphStore
-from materia.surrogate._prior import Ends, Prior, standardised
+from materia.surrogate._prior import Ends, Prior, centre_and_unit
 
-FITTED_ON = 300  # labels that hyperparameters are fitted to: more change them little, and cost their cube
+FITTED_ON = 300  # labels that hyperparameters are fitted to, which costs the cube of their number many times over
 _CHUNK = 4096  # structures read at a time
 
 Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ class Told:
     def scales(self) -> tuple[Floats, Floats]:
         """(centre (d,), unit (d,)) that standardise each part."""
         parts = np.split(self.raw, self.ends[:-1], axis=1)
-        centres, units = zip(*(standardised(part) for part in parts), strict=True)
+        centres, units = zip(*(centre_and_unit(part) for part in parts), strict=True)
         return np.concatenate(centres), np.concatenate(units)
 
 

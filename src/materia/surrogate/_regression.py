@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.errors import ConfigError, DatasetError
-from materia.quantities import Form, Quantity, quantity_record
-from materia.surrogate._assemble import assemble
+from materia.quantities import Form, Quantity
+from materia.surrogate._assemble import assemble, identity
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._drift import BEYOND, unseen_distances
-from materia.surrogate._example import Example, data_digest, target_matrix
+from materia.surrogate._example import Example, target_matrix
 from materia.surrogate._folds import grouped_folds
 from materia.surrogate._latents import LatentIndex
 from materia.surrogate._out_of_fold import OutOfFold, never_met
@@ -25,7 +25,7 @@ from materia.surrogate._settings import SurrogateSettings
 from materia.surrogate._surrogate import Member, Surrogate
 
 FOLDS = 10
-MOST = 5000  # labelled structures: their covariance takes 200 MB, and a minute to solve
+MOST = 5000  # labelled structures: their covariance takes 200 MB
 POPULATION = 2000  # structures of those that are to be predicted, drawn to see how they vary
 
 Floats = NDArray[np.float64]
@@ -86,25 +86,16 @@ def read_out(
         scales = Told(np.vstack([told.raw, others.raw]), told.ends).scales()
         whole = Readout.fitted(scales, told, labels, seed)
         report(1)
-        found = _left_out(examples, folds, told, latents, labels, whole, seed, source, report)
+        found = _left_out(examples, folds, told, latents, labels, scales, seed, source, report)
     members = tuple(
         Member(member.network, LatentIndex.of(points)) for member, points in zip(source.members, latents, strict=True)
     )
-    names = [q.name for q in quantities]
-    identity = {
+    card = {
         **(about or {}),
-        "data_digest": data_digest(examples, names),
-        "targets": names,
-        "quantities": {q.name: quantity_record(q) for q in quantities},
-        "seed": seed,
-        "settings": settings.model_dump(),
-        "pretrained_sha256": source.card["weights_sha256"],
-        "readout": {
-            "networks": source.networks_card,
-            "priors": [prior.to_json() for prior in whole.priors],
-        },
+        **identity(examples, quantities, settings, source, seed),
+        "readout": {"networks": source.networks_card, "priors": [prior.to_json() for prior in whole.priors]},
     }
-    return assemble(members, examples, labels, quantities, settings, source, found, identity, whole)
+    return assemble(members, examples, labels, quantities, settings, source, found, card, whole)
 
 
 def _left_out(
@@ -113,7 +104,7 @@ def _left_out(
     told: Told,
     latents: Sequence[NDArray[np.float32]],
     labels: Floats,
-    whole: Readout,
+    scales: tuple[Floats, Floats],
     seed: int,
     source: Surrogate,
     report: Callable[[int], None],
@@ -128,7 +119,7 @@ def _left_out(
     strange = np.zeros(n, dtype=bool)
     for k, out in enumerate(blind):
         rest = Told(told.raw[~out], told.ends)
-        process = Readout.fitted((whole.centre, whole.unit), rest, labels[~out], seed)
+        process = Readout.fitted(scales, rest, labels[~out], seed)
         mean[out], std[out] = process.read(told.raw[out])
         strange[out] = never_met(examples, ~out, source)[out]
         for m, points in enumerate(latents):

@@ -46,7 +46,9 @@ class SurrogateSettings(BaseModel):
         "null: one network learns all",
     )
     members: int = Field(5, ge=1, le=20, description="networks in the ensemble; member k leaves out fold k")
-    folds: int | None = Field(None, ge=2, le=50, description="folds of the formulas; default: as many as members")
+    folds: int | None = Field(
+        None, ge=2, le=50, description="folds of the formulas; default: as many as members; 10 for a Gaussian process"
+    )
     left_out_by: int = Field(
         1,
         ge=1,
