@@ -107,7 +107,8 @@ def test_ranks_beside_the_launcher_are_measured_and_ended(tmp_path: Path) -> Non
     outcome = drive(manager)["big"]
     assert outcome.kind is OutcomeKind.OUT_OF_MEMORY, outcome
     used = outcome.provenance["compute"]
-    assert used["max_rss_mb"] > 300
+    # The launcher alone is a tenth of it. How far the rank had come when it was seen is a matter of the machine.
+    assert used["max_rss_mb"] > asked.memory_mb
     assert outcome.wall_s < 20
     assert marked(f"MATERIA_ATTEMPT_FOLDER={tmp_path / outcome.folder}") == []
 
