@@ -102,14 +102,14 @@ ASIDE = "import subprocess, sys, time; subprocess.run(['setsid', '-f', *sys.argv
 def test_ranks_beside_the_launcher_are_measured_and_ended(tmp_path: Path) -> None:
     backend = LocalBackend(cores=2, mpi=Mpi(launch=(sys.executable, "-c", ASIDE)))
     manager = JobManager(open_ledger(tmp_path), backend, tmp_path, retries=Retries(out_of_memory=0))
-    asked = Resources(cores=2, memory_mb=200, walltime_s=30, ranks=2)
+    asked = Resources(cores=2, memory_mb=200, walltime_s=120, ranks=2)
     manager.ledger.add(make_job(tmp_path, "big", "memory", megabytes=300, resources=asked))
     outcome = drive(manager)["big"]
     assert outcome.kind is OutcomeKind.OUT_OF_MEMORY, outcome
     used = outcome.provenance["compute"]
     # The launcher alone is a tenth of it. How far the rank had come when it was seen is a matter of the machine.
     assert used["max_rss_mb"] > asked.memory_mb
-    assert outcome.wall_s < 20
+    assert outcome.wall_s < 60  # the launcher sleeps as long: it was ended, not waited for
     assert marked(f"MATERIA_ATTEMPT_FOLDER={tmp_path / outcome.folder}") == []
 
 
