@@ -27,6 +27,7 @@ class Fidelity(StrEnum):
     HSE06_ON_PBE = "HSE06@PBE"  # HSE06 eigenvalues in PBE's orbitals
     HSE06_ON_PBE_SOC = "HSE06@PBE+SOC"  # the same, and spin-orbit coupling on top
     GLLB_SC_OWN = "GLLB-SC (own)"  # computed here, at a geometry of PBE
+    RPA_ON_PBE = "RPA@PBE"  # the random-phase approximation, of PBE's orbitals and energies
     POTENTIAL = "potential"  # an interatomic potential; the level says which
     NONE = "none"  # not a computed electronic-structure value (tables, geometry)
     UNSTATED = "unstated"  # declared by a user who did not say
@@ -95,6 +96,7 @@ DIELECTRIC_ELECTRONIC = "dielectric_electronic"
 DIELECTRIC_STATIC = "dielectric_static"
 DIELECTRIC_ELECTRONIC_OWN = "dielectric_electronic_own"
 DIELECTRIC_STATIC_OWN = "dielectric_static_own"
+DIELECTRIC_ELECTRONIC_RPA = "dielectric_electronic_rpa"
 ELECTRON_MASS = "electron_mass"
 HOLE_MASS = "hole_mass"
 GAP_SOC = "gap_pbe_soc"
@@ -176,6 +178,14 @@ _ALL = (
         "1",
         Fidelity.PBE,
         "Static dielectric constant, mean over directions, PBE, computed here",
+        lower=1.0,
+    ),
+    Quantity(
+        DIELECTRIC_ELECTRONIC_RPA,
+        r"$\varepsilon_\infty^{RPA}$",
+        "1",
+        Fidelity.RPA_ON_PBE,
+        "Electronic dielectric constant, mean over directions, random-phase approximation on PBE",
         lower=1.0,
     ),
     Quantity(IS_METAL, "$P(metal)$", "1", Fidelity.PBE, "Metal, PBE", form=Form.CLASS),

@@ -258,14 +258,23 @@ def test_recipes_give_what_is_said_of_them(recipe_name: str, tmp_path: Path) -> 
     assert labels == given_by(recipe_name, electrons=True) - {"formation_energy_per_atom", "energy_above_hull"}
 
 
-def test_dielectric_gives_what_is_said_of_it() -> None:
-    """Its fields, as its own tests see them."""
+@pytest.mark.parametrize(
+    ("recipe_name", "constants", "fidelity"),
+    [
+        ("dielectric", {"dielectric_electronic_own": 13.0, "dielectric_static_own": 13.1}, "PBE"),
+        ("dielectric_rpa", {"dielectric_electronic_rpa": 12.3}, "RPA@PBE"),
+    ],
+)
+def test_dielectric_recipes_give_what_is_said_of_them(
+    recipe_name: str, constants: dict[str, float], fidelity: str
+) -> None:
+    """Their fields, as their own tests see them."""
     silicon = Crystal.from_ase(bulk("Si", "diamond", a=5.47))
-    bands = {"energy_per_atom": -5.4, "gap_pbe": 0.6, "gap_direct_pbe": 2.5, "overlap": 0.0}
-    constants = {"dielectric_electronic_own": 13.0, "dielectric_static_own": 13.1, "dielectric_static": [[13.1]]}
+    bands = {"energy_per_atom": -5.4, "gap_pbe": 0.6, "gap_direct_pbe": 2.5, "overlap": 0.0, recipe_name: [[13.1]]}
     labels = {x.quantity: x for x in labels_from(silicon, [(ROUGH, "key", {**bands, **constants})], None)}
-    assert set(labels) == given_by("dielectric", electrons=True) - {"formation_energy_per_atom", "energy_above_hull"}
-    assert (labels["dielectric_static_own"].value, labels["dielectric_static_own"].fidelity) == (13.1, "PBE")
+    assert set(labels) == given_by(recipe_name, electrons=True) - {"formation_energy_per_atom", "energy_above_hull"}
+    assert {(name, labels[name].value) for name in constants} == set(constants.items())
+    assert {labels[name].fidelity for name in constants} == {fidelity}
 
 
 @pytest.mark.parametrize(

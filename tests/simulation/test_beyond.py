@@ -200,7 +200,7 @@ def test_what_an_engine_lacks_is_named_with_its_remedy(name: str) -> None:
 
 def test_gpaw_offers_what_its_build_allows() -> None:
     features = GPAW.capabilities().features
-    assert features["spin_orbit"]
+    assert features["spin_orbit"] and features["screening"]
     assert features["hybrid"] == features["hybrid_spin_orbit"] == features["gllbsc"] == features["libxc"]
 
 

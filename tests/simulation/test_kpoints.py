@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+import spglib
 
-from materia.simulation._kpoints import grid_size, irreducible_kpoints
+from materia.simulation._kpoints import grid_size, irreducible_kpoints, shifted_kpoints
 from materia.space import build_prototype
 
 CASES = {
@@ -37,3 +38,27 @@ def test_size_and_elements_do_not_change_the_symmetry() -> None:
     scaled = large.scaled_to_volume(small.volume)
     assert irreducible_kpoints(scaled, 3.5) == irreducible_kpoints(small, 3.5)
     assert irreducible_kpoints(large, 3.5) < irreducible_kpoints(small, 3.5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shifted_grids_are_as_symmetric_as_the_crystal_and_about_as_dense_as_asked(name: str) -> None:
+    crystal = build_prototype(name, CASES[name])
+    points = shifted_kpoints(crystal, 3.5)
+    found = spglib.get_symmetry((crystal.lattice, crystal.frac_coords, crystal.numbers))
+    every = modulo(points)
+    assert len(every) == len(points)
+    assert all(modulo(points @ rotation) == every for rotation in found["rotations"])
+    assert (0.0, 0.0, 0.0) not in every
+    assert len(points) >= 0.9 * 3.5**3 * (2 * math.pi) ** 3 / crystal.volume
+
+
+def test_in_fcc_four_shifted_grids_belong_together() -> None:
+    """Half a spacing along all three vectors, turned: the sum of the three becomes any one of them."""
+    points = shifted_kpoints(build_prototype("zincblende", ("Ga", "As")), 3.5)
+    size = round((len(points) / 4) ** (1 / 3))
+    assert modulo(points * size) == {(0.5, 0.5, 0.5), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5)}
+
+
+def modulo(points: np.ndarray) -> set[tuple[float, ...]]:
+    """Without reciprocal lattice vectors."""
+    return {tuple(point) for point in ((points.round(6) % 1.0).round(6) % 1.0).tolist()}

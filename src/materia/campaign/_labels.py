@@ -27,6 +27,7 @@ BEYOND = (  # as fields
     q.HOLE_MASS_EDGE,
     q.DIELECTRIC_ELECTRONIC_OWN,
     q.DIELECTRIC_STATIC_OWN,
+    q.DIELECTRIC_ELECTRONIC_RPA,
 )
 # What is known of a candidate once a recipe has ended at a level of DFT, and at that of a potential.
 _ENERGIES = frozenset({q.ENERGY, q.FORMATION_ENERGY, q.ENERGY_ABOVE_HULL})
@@ -41,6 +42,7 @@ _GIVES = {
     "masses": _BANDS | {q.ELECTRON_MASS_EDGE, q.HOLE_MASS_EDGE},
     "gllbsc": frozenset({q.GAP_GLLBSC_OWN}),
     "dielectric": _BANDS | {q.DIELECTRIC_ELECTRONIC_OWN, q.DIELECTRIC_STATIC_OWN},
+    "dielectric_rpa": _BANDS | {q.DIELECTRIC_ELECTRONIC_RPA},
 }
 _POTENTIAL_GIVES = {
     "relax": frozenset({q.ENERGY_POTENTIAL, q.VOLUME_POTENTIAL}),

@@ -1,4 +1,4 @@
-"""Even, Gamma-centred k-point grids at a stated density, as symmetric as the crystal."""
+"""Even k-point grids at a stated density, as symmetric as the crystal: Gamma-centred, or shifted ones together."""
 
 from __future__ import annotations
 
@@ -31,6 +31,30 @@ def grid_size(crystal: Crystal, density: float) -> tuple[int, int, int]:
 def irreducible_kpoints(crystal: Crystal, density: float, size: tuple[int, int, int] | None = None) -> int:
     """Points of the grid at that density, or of that size where one is given, left by symmetry and time reversal."""
     return _irreducible(*_shape(crystal), size or grid_size(crystal, density))
+
+
+def shifted_kpoints(crystal: Crystal, density: float) -> NDArray[np.float64]:
+    """(n, 3) fractional: a grid moved by half a spacing along each axis, and all its images.
+
+    Response converges much faster on grids that avoid the zone centre and its planes, but in many lattices (fcc) one
+    shifted grid is less symmetric than the crystal. Together with its images under the point group, which are shifted
+    grids too, it can be reduced by symmetry again, and isotropic crystals stay isotropic.
+
+    Args:
+        density: of all points together, as of :func:`grid_size`: each of the grids is the coarser, the more there are.
+    """
+    of_one = _shifts(crystal, grid_size(crystal, density))
+    size = grid_size(crystal, density / len(of_one) ** (1 / 3))
+    corners = np.indices(size).reshape(3, -1).T
+    points: NDArray[np.float64] = np.vstack([(corners + shift) / size for shift in _shifts(crystal, size)])
+    return points - np.ceil(points - 0.5 - 1e-9)
+
+
+def _shifts(crystal: Crystal, size: tuple[int, int, int]) -> NDArray[np.float64]:
+    """(n, 3) in spacings of the grid: the half of each, as the point group turns it."""
+    rotations = _rotations(*_shape(crystal)).transpose(0, 2, 1)  # of reciprocal space: with R, its inverse is there too
+    found: NDArray[np.float64] = np.unique((rotations @ (0.5 / np.array(size)) * size).round(6) % 1.0, axis=0)
+    return found
 
 
 def _shape(crystal: Crystal) -> tuple[bytes, bytes, bytes]:

@@ -16,7 +16,7 @@ from materia.simulation.engines import BeyondPBE, Engine, Responds
 SILICON = Crystal.from_species(
     np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * 5.47 / 2, ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]]
 )
-_BEYOND = ("spin_orbit", "hybrid", "hybrid_spin_orbit", "gllbsc")  # features that are methods of BeyondPBE
+_BEYOND = ("spin_orbit", "hybrid", "hybrid_spin_orbit", "gllbsc", "screening")  # features that are methods of BeyondPBE
 
 
 class EngineConformance:

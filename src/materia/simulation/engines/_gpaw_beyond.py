@@ -1,5 +1,5 @@
 """What GPAW does on top of a converged state, without another self-consistency: spin-orbit coupling, HSE06, both
-together, and the derivative discontinuity of GLLB-SC."""
+together, the derivative discontinuity of GLLB-SC, and the dielectric tensor of the electrons."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from materia.simulation._quadratic import quadratic_form
+
 # Spin-orbit coupling mixes states: empty ones that take part, and how many of them are converged.
 MIXED, CONVERGED = 12, 8
 VALENCE = 3  # occupied bands whose order HSE06 may change: the three of a p shell
 CONDUCTION = 3  # empty ones that take part in the coupling at their own HSE06 energies: likewise
+# Directions of the field: what is measured along them fixes a symmetric tensor.
+FIELDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]], dtype=float)
 
 
 def spin_orbit(calc: Any, kpoints: NDArray[np.float64], log: Path) -> NDArray[np.float64]:
@@ -71,6 +75,40 @@ def discontinuity(calc: Any, kpoints: NDArray[np.float64], edges: tuple[float, f
     # The first empty band is found from the Fermi level, which smearing can put into a light conduction band.
     fixed.wfs.fermi_levels = np.array([sum(edges) / 2 / Ha])
     return float(fixed.hamiltonian.xc.response.calculate_discontinuity(potential)[1])
+
+
+def screening(
+    calc: Any, kpoints: NDArray[np.float64], cutoff_ev: float, n_empty: int, log: Path
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The static, macroscopic dielectric tensor of the random-phase approximation, without and with local fields.
+
+    Yan et al., Phys. Rev. B 83, 245122 (2011). Along a direction of the field it is one number, n·εn.
+    """
+    from gpaw import FermiDirac
+    from gpaw.response.df import DielectricFunction
+
+    n_bands = _occupied(calc) + n_empty
+    fixed = calc.fixed_density(
+        kpts=kpoints,
+        nbands=n_bands + max(4, n_empty // 10),  # the highest ones converge slowly
+        convergence={"bands": n_bands},
+        occupations=FermiDirac(1e-3),  # eV: transitions from full bands to empty ones, nothing in between
+        txt=str(log),
+    )
+    response = DielectricFunction(
+        fixed,
+        frequencies=np.array([0.0]),
+        hilbert=False,
+        eta=1e-4,
+        nbands=n_bands,
+        ecut=cutoff_ev,
+        intraband=False,
+        txt=str(log) + ".chi",
+    )
+    fields = FIELDS / np.linalg.norm(FIELDS, axis=1)[:, None]
+    along = np.array([response.get_macroscopic_dielectric_constant(direction=list(field)) for field in fields])
+    without, screened = along.real.T
+    return quadratic_form(fields, without), quadratic_form(fields, screened)
 
 
 def _occupied(calc: Any) -> int:

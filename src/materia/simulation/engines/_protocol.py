@@ -31,8 +31,8 @@ class Capabilities:
         version: its version, or "".
         features: optional parts by name (``{"libxc": False, "mpi": False}``). ``mpi``: several ranks can compute one
             job, each its k-points; ``scalapack`` or ``planewaves``: those of one k-point can share out its plane waves;
-            ``spin_orbit``, ``hybrid``, ``hybrid_spin_orbit``, ``gllbsc``: the methods of :class:`BeyondPBE` of those
-            names.
+            ``spin_orbit``, ``hybrid``, ``hybrid_spin_orbit``, ``gllbsc``, ``screening``: the methods of
+            :class:`BeyondPBE` of those names.
         missing: why it is not available, in words.
         remedy: what to install.
         remedies: what would bring a feature that is not there, where that is known.
@@ -161,6 +161,14 @@ class BeyondPBE(Protocol):
     def gllbsc(self, atoms: Atoms, kpoints: NDArray[np.float64], edges: tuple[float, float], log: Path) -> float:
         """Derivative discontinuity of a GLLB-SC state with these band edges (valence, conduction), to be added to the
         difference of its eigenvalues; the conduction edge lies at one of the k-points."""
+        ...
+
+    def screening(
+        self, atoms: Atoms, kpoints: NDArray[np.float64], cutoff_ev: float, n_empty: int, log: Path
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Two (3, 3) dielectric tensors of the electrons of an insulator in the random-phase approximation, without
+        and with local fields, from so many empty bands and plane waves up to that kinetic energy. The k-points are as
+        symmetric as the crystal."""
         ...
 
 

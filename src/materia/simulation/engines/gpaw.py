@@ -132,7 +132,7 @@ class GPAWEngine:
         except ImportError as error:  # a library it was linked with is not there when it runs
             return Capabilities(False, found, missing=f"GPAW does not load: {error}", remedy=REBUILD)
         features = {name: bool(value) for name, value in libraries.items()}
-        beyond = {"spin_orbit": True, **dict.fromkeys(OF_LIBXC, features.get("libxc", False))}
+        beyond = {"spin_orbit": True, "screening": True, **dict.fromkeys(OF_LIBXC, features.get("libxc", False))}
         return Capabilities(True, found, {**features, **beyond}, remedies=dict.fromkeys(OF_LIBXC, LIBXC))
 
     def world(self) -> World:
@@ -227,6 +227,11 @@ class GPAWEngine:
 
     def gllbsc(self, atoms: Atoms, kpoints: NDArray[np.float64], edges: tuple[float, float], log: Path) -> float:
         return _gpaw_beyond.discontinuity(atoms.calc, kpoints, edges, log)
+
+    def screening(
+        self, atoms: Atoms, kpoints: NDArray[np.float64], cutoff_ev: float, n_empty: int, log: Path
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return _gpaw_beyond.screening(atoms.calc, kpoints, cutoff_ev, n_empty, log)
 
     def classify(self, error: BaseException) -> Failure:
         from gpaw import ConvergenceError

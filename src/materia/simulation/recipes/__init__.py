@@ -14,6 +14,7 @@ from materia.simulation.recipes._masses import masses
 from materia.simulation.recipes._needs import CLOSED_SHELL, NEEDS, ONE_RANK, lacking, level_for
 from materia.simulation.recipes._reference import molecule, static
 from materia.simulation.recipes._relax import MAX_VOLUME_CHANGE, relax
+from materia.simulation.recipes._screening import dielectric_rpa
 
 RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "relax": relax,
@@ -27,6 +28,7 @@ RECIPES: dict[str, Callable[..., dict[str, Any]]] = {
     "hybrid": hybrid,
     "hybrid_spin_orbit": hybrid_spin_orbit,
     "dielectric": dielectric,
+    "dielectric_rpa": dielectric_rpa,
 }
 _ELECTRONS = frozenset({"molecule", *CLOSED_SHELL})
 _POTENTIAL = frozenset({"distorts"})
@@ -59,6 +61,7 @@ __all__ = [
     "ONE_RANK",
     "RECIPES",
     "dielectric",
+    "dielectric_rpa",
     "distorts",
     "gap",
     "gap_from_bands",

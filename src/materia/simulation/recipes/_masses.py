@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.simulation._levels import Level
+from materia.simulation._quadratic import quadratic_form
 from materia.simulation.engines import Engine
 from materia.simulation.recipes._beyond import beyond
 from materia.simulation.recipes._gap import gap_from_bands, ground_state
@@ -54,10 +55,7 @@ class Edge:
     @property
     def hessian(self) -> NDArray[np.float64]:
         """(3, 3), eV Å²: the tensor that explains the curvatures of the outermost pair best."""
-        x, y, z = DIRECTIONS.T
-        design = np.column_stack([x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y])
-        xx, yy, zz, yz, xz, xy = np.linalg.lstsq(design, self.curvature[0], rcond=None)[0]
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        return quadratic_form(DIRECTIONS, self.curvature[0])
 
     @property
     def newton(self) -> NDArray[np.float64] | None:

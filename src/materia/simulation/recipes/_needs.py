@@ -13,6 +13,7 @@ NEEDS = {
     "hybrid_spin_orbit": "hybrid_spin_orbit",
     "gllbsc": "gllbsc",
     "dielectric": "dielectric",
+    "dielectric_rpa": "screening",
 }
 IN_WORDS = {
     "spin_orbit": "spin-orbit coupling",
@@ -20,8 +21,12 @@ IN_WORDS = {
     "hybrid_spin_orbit": "HSE06 with spin-orbit coupling",
     "gllbsc": "GLLB-SC",
     "dielectric": "density-functional perturbation theory",
+    "screening": "linear response",
 }
-_ELSEWHERE = {"dielectric": "use a level of Quantum ESPRESSO, such as `espresso-standard`, with ph.x beside pw.x"}
+_ELSEWHERE = {
+    "dielectric": "use a level of Quantum ESPRESSO, such as `espresso-standard`, with ph.x beside pw.x, "
+    "or the recipe `dielectric_rpa`, of the electrons alone, with GPAW"
+}
 _BY_GPAW = "use a level of an engine that can, such as GPAW's `standard`"
 # Recipes whose electrons are counted in pairs: an odd number of them is an open shell.
 CLOSED_SHELL = frozenset({"gap", *NEEDS})
