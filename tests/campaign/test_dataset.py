@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from materia.campaign import build_dataset
+from materia.campaign import build_dataset, run
 from materia.data import Dataset, Entry
-from materia.errors import CampaignError, EngineError
+from materia.errors import CampaignError, DatasetError, EngineError
 from materia.quantities import FORMATION_ENERGY
 from materia.resources import resource
 
@@ -95,3 +97,35 @@ def test_calculations_with_two_pseudopotentials_of_an_element_make_no_dataset(sh
     Dataset((entry, other), shipped.card).save(tmp_path / "mixed")
     with pytest.raises(EngineError, match=r"two pseudopotentials of Ga, [0-9a-f]{12} and another"):
         build_dataset([tmp_path / "mixed"], name="mixed", card={})
+
+
+@pytest.mark.gpaw
+def test_another_campaign_takes_its_results_over(shipped: Dataset, tmp_path: Path) -> None:
+    """Named among the stores, a dataset saves its calculations to a campaign that learns nothing from it."""
+    known = {e.id: e for e in (*shipped.computed[:2], next(e for e in shipped if e.status == "failed"))}
+    Dataset(tuple(known.values()), shipped.card).save(tmp_path / "dataset")
+    lines = ({"id": e.id, "prototype": e.prototype, "structure": e.initial.to_record()} for e in known.values())
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    content = {
+        "version": 1,
+        "name": "again",
+        "data": None,
+        "space": {"exclude": [], "prototypes": [], "arity": [1, 2, 3], "files": ["pool.jsonl"]},
+        "objectives": [{"quantity": "gap_pbe", "goal": "maximize"}],
+        "surrogate": None,
+        "search": {"rounds": 1, "batch": 3, "acquisition": "random", "exploration": 0},
+        "ladder": {"level": "standard", "recipes": ["relax", "gap"]},
+        "compute": {"stores": ["dataset"]},
+        "tracking": {"enabled": False},
+    }
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(content))
+    record = run(tmp_path / "again.yaml", tmp_path / "again")
+    assert not any((tmp_path / "again" / "jobs").glob("*"))
+    picks = {pick.candidate_id: pick for pick in record.rounds[0].picks}
+    assert picks.keys() == known.keys()
+    for name, entry in known.items():
+        found = {label.quantity: label.value for label in picks[name].labels}
+        assert found == pytest.approx({q: v for q, v in entry.values().items() if "hse06" not in q})
+    (tmp_path / "dataset" / "shard-000.jsonl").write_text("{}\n")
+    with pytest.raises(DatasetError):
+        run(tmp_path / "again.yaml", tmp_path / "once_more")

@@ -106,7 +106,9 @@ def full_run(sample: str, work: Path, stores: list[Path]) -> dict[str, Any]:
     tested = [{"recipe": "relax", **climb}, "gap", {"recipe": "hybrid_spin_orbit", **climb}]
     rounds = {"rounds": ROUNDS, "batch": BATCH, "max_cost_s": None}
     start = start_of(sample, work / "start")
-    content = campaign("ladder", sample, tested, [work / "full", *stores], data=str(start), search=rounds)
+    process = {"readout": "gaussian_process"}
+    known = [work / "full", *stores]
+    content = campaign("ladder", sample, tested, known, data=str(start), search=rounds, surrogate=process)
     ladder, driver_s = run(content, work)
     table = _table(everything)
     table_file(sample).write_text(json.dumps(table, indent=1) + "\n")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from materia.campaign._folder import Campaign
 from materia.campaign._labels import labels_from
 from materia.campaign._rungs import LadderSettings, Rung
-from materia.compute import Ledger
+from materia.compute import Ledger, Store
 from materia.crystal import Crystal
 from materia.data import Dataset
 from materia.record import JobSpec, Label, Outcome, OutcomeKind
@@ -118,6 +119,14 @@ def climbed_labels(
     """Labels of the rungs that a candidate has completed, gathered from the ledger by job key."""
     way = walk(campaign.settings.ladder, campaign.rungs, ledger, start)
     return labels_from(way.structure, way.results, references)
+
+
+def known_results(campaign: Campaign) -> list[Store]:
+    """What is asked for a key before a job runs: the folders of campaigns and datasets that the file names, then the
+    dataset that the campaign starts from."""
+    named = (Path(folder) for folder in campaign.settings.compute.stores)
+    stores = (dataset_store(Dataset.load(p)) if Dataset.lies_in(p) else p for p in named)
+    return [*stores, dataset_store(campaign.dataset)]
 
 
 def dataset_store(dataset: Dataset) -> Callable[[str], Outcome | None]:

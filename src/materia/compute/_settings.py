@@ -33,7 +33,7 @@ class ComputeSettings(BaseModel):
     energy: Energy = Field(default=Energy(), description="local: of this machine; a site's are in its profile")
     retries: Retries = Retries()
     estimates: EstimateSettings = EstimateSettings()
-    stores: tuple[str, ...] = Field(default=(), description="campaign folders whose results are taken over")
+    stores: tuple[str, ...] = Field(default=(), description="campaigns and datasets whose results are taken over")
 
 
 BackendFactory = Callable[[ComputeSettings], Backend]

@@ -158,7 +158,7 @@ def _raw(path: Path, columns: tuple[str, ...]) -> Iterator[Raw | Quarantined]:
 
 
 def _folder(path: Path, columns: tuple[str, ...]) -> Iterator[Raw | Quarantined]:
-    if (path / "card.json").is_file():
+    if Dataset.lies_in(path):
         return _dataset(path, columns)
     tables = sorted(path.glob("*.csv"))
     if len(tables) != 1:

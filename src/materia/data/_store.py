@@ -17,6 +17,7 @@ from materia.data._page import page
 from materia.data._splits import splits
 from materia.errors import DatasetError
 
+CARD = "card.json"
 SHARD_SIZE = 50  # entries; small enough that a diff of one shard can be read
 
 
@@ -52,6 +53,11 @@ class Dataset:
         """Every job in the dataset by its key, so that no campaign computes it again."""
         return {job.key: job for entry in self.entries for job in entry.jobs}
 
+    @staticmethod
+    def lies_in(folder: Path) -> bool:
+        """Whether a folder holds a dataset; whether a whole one, :meth:`load` says."""
+        return (folder / CARD).is_file()
+
     @classmethod
     def load(cls, folder: str | Path) -> Dataset:
         """Read a dataset folder and check it against its card.
@@ -60,7 +66,7 @@ class Dataset:
             DatasetError: it is missing, a line is damaged, or the content is not what the card says.
         """
         folder = Path(folder)
-        card_file = folder / "card.json"
+        card_file = folder / CARD
         if not card_file.is_file():
             raise DatasetError("no dataset here (card.json is missing)", where=folder)
         card = json.loads(card_file.read_text())
