@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from materia.campaign import InformedForest
+from materia.crystal import Crystal
 from materia.resources import resource
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
-from materia.surrogate import Surrogate
+from materia.surrogate import Predictions, Surrogate
 from rock_salts import rock_salts
 
 BASE = str(resource("data/weights/base"))
@@ -46,6 +50,25 @@ def test_it_sees_structures_and_no_value(pool: KnownPool) -> None:
         93 + 2 * 3 + 2 * 48,
     )  # its own, three means and stds, two latents
     np.testing.assert_array_equal(seen, learner.matrix(blind))
+
+
+def test_networks_are_asked_once_a_pool(pool: KnownPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs of a replay there are in a process; another pool is asked about anew."""
+    asked: list[int] = []
+    predict = Surrogate.predict
+
+    def counted(self: Surrogate, crystals: Sequence[Crystal]) -> Predictions:
+        asked.append(len(crystals))
+        return predict(self, crystals)
+
+    monkeypatch.setattr(Surrogate, "predict", counted)
+    part = KnownPool(pool.ids[:5], pool.crystals[:5], pool.prototypes[:5], pool.spacegroups[:5], {})
+    first, second = (InformedForest(BASE, device="cpu").matrix(part) for _ in range(2))
+    assert first is second and asked == [5]
+    other = replace(part, ids=part.ids)
+    np.testing.assert_array_equal(InformedForest(BASE, device="cpu").matrix(other), first)
+    assert asked == [5, 5]
+    assert InformedForest(BASE, device="cpu", features="composition").matrix(part).shape[1] < first.shape[1]
 
 
 def test_it_is_installed_under_its_name() -> None:

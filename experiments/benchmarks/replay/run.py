@@ -1,6 +1,7 @@
 """What strategies find on data with known answers, against what chance, a chemist and a forest find.
 
-    python experiments/benchmarks/replay/run.py --records FOLDER [--weights FOLDER] [--goals A,B...] [--quick]
+    python experiments/benchmarks/replay/run.py --records FOLDER [--weights FOLDER] [--goals A,B...]
+        [--strategies A,B...] [--quick]
 
 One replay file a goal (beside this script), 20 seeds each. The last line printed is the result as JSON.
 """
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, help="folder (searched below) with the published datasets")
     parser.add_argument("--weights", type=Path, help="folder with what experiments/pretrain/run.py --leave-out made")
     parser.add_argument("--goals", default=",".join(sorted(p.stem for p in HERE.glob("*.yaml"))))
+    parser.add_argument("--strategies", type=lambda names: names.split(","), help="these only; by default all")
     parser.add_argument("--folder", type=Path, default=Path("replays"), help="runs, figures and pages, by goal")
     parser.add_argument("--jobs", type=int, default=None)
     parser.add_argument("--quick", action="store_true", help="within a minute: own_pool, cheap strategies, four seeds")
@@ -84,6 +86,12 @@ def main() -> None:
         settings = settings_of(goal, args.records, args.weights, args.quick)
         if settings is None:
             print(f"{goal}: left out, its records are not in {args.records}", flush=True)
+            continue
+        if args.strategies:
+            wanted = tuple(s for s in settings.strategies if s.name in args.strategies)
+            settings = settings.model_copy(update={"strategies": wanted})
+        if not settings.strategies:
+            print(f"{goal}: left out, it has none of the strategies asked for", flush=True)
             continue
         found = replay(settings, args.folder / goal, jobs=args.jobs)
         result[goal], goals[goal] = brief(found), found["goal"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
+from materia.campaign._said_once import said_once
 from materia.resources import resource
 from materia.search.replay import KnownPool, Learned
 from materia.surrogate import Prior, Surrogate, told_of
@@ -33,13 +34,13 @@ class GaussianProcess:
     def __init__(self, model: str, device: str = "auto", fitted_on: int = 300) -> None:
         self.model = str(resource("data/weights/base")) if model == "base" else model
         self.device, self.fitted_on = device, fitted_on
-        self._told: tuple[KnownPool, Floats, tuple[int, int, int], np.ndarray] | None = None
+        self._pool: KnownPool | None = None
         self._posteriors: dict[str, Posterior] = {}
 
     def learn(self, pool: KnownPool, rows: np.ndarray, labels: Mapping[str, Floats], seed: int) -> Learned:
-        if self._told is None or self._told[0] is not pool:
-            self._told, self._posteriors = (pool, *self._matrix(pool)), {}
-        _, x, ends, latents = self._told
+        if self._pool is not pool:
+            self._pool, self._posteriors = pool, {}
+        x, ends, latents = said_once(pool, ("process", self.model, self.device), lambda: self._matrix(pool))
         columns = {}
         for name, values in labels.items():
             posterior = self._posteriors.get(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from materia.campaign._said_once import said_once
 from materia.resources import resource
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
@@ -29,11 +30,11 @@ class InformedForest(ForestLearner):
         super().__init__(**options)
         self.model = str(resource("data/weights/base")) if model == "base" else model
         self.device = device
-        self._told: tuple[KnownPool, np.ndarray] | None = None
 
     def matrix(self, pool: KnownPool) -> np.ndarray:
-        if self._told is None or self._told[0] is not pool:
-            found = Surrogate.load(self.model, device=self.device).predict(pool.crystals)
-            rows = np.column_stack([super().matrix(pool), found.mean, found.std, found.embedding])
-            self._told = (pool, np.ascontiguousarray(rows, dtype=np.float32))
-        return self._told[1]
+        return said_once(pool, ("forest", self.model, self.device, self.features), lambda: self._ask(pool))
+
+    def _ask(self, pool: KnownPool) -> np.ndarray:
+        found = Surrogate.load(self.model, device=self.device).predict(pool.crystals)
+        rows = np.column_stack([super().matrix(pool), found.mean, found.std, found.embedding])
+        return np.ascontiguousarray(rows, dtype=np.float32)
