@@ -16,7 +16,9 @@ from pathlib import Path
 
 from structures import references
 
+from materia.crystal import Crystal
 from materia.simulation import STANDARD, level_hash, make_job
+from materia.stability import ElementReference, References
 
 
 def main() -> int:
@@ -47,30 +49,24 @@ def main() -> int:
             continue
         values = result["values"]
         digests |= result["provenance"]["pseudopotentials"]
-        elements[element] = {
-            "energy_per_atom": values["energy_per_atom"],
-            "phase": phase,
-            "recipe": recipe,
-            "structure": values.get("structure", crystal.to_record()),
-            "job": job.key,
-            "cpu_s": round(result["provenance"]["cpu_s"], 1),
-            "versions": result["provenance"]["versions"],
-        }
+        elements[element] = ElementReference(
+            energy_per_atom=values["energy_per_atom"],
+            phase=phase,
+            recipe=recipe,
+            crystal=Crystal.from_record(values["structure"]) if "structure" in values else crystal,
+            job=job.key,
+            cpu_s=round(result["provenance"]["cpu_s"], 1),
+            versions=result["provenance"]["versions"],
+        )
         print(f"{element:<3} {phase:<16} {values['energy_per_atom']:10.4f} eV/atom")
-    content = {
+    card = {
         "title": "Elemental reference energies, GPAW PBE",
-        "level": STANDARD.name,
-        "level_hash": level_hash(STANDARD),
         "settings": STANDARD.model_dump(mode="json"),
-        "paw_datasets": dict(sorted(digests.items())),
-        "units": {"energy_per_atom": "eV/atom", "structure.lattice": "Å"},
         "notes": "Energies relative to GPAW's atomic references; uncorrected PBE: O2, N2 and halogens are the "
         "molecules, sulfur is the boxed S8 ring, graphite and black phosphorus stay at the measured geometry.",
         "licence": "CC-BY-4.0",
-        "elements": dict(sorted(elements.items())),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    References(STANDARD.name, level_hash(STANDARD), elements, digests, card).save(options.out)
     print(f"wrote {len(elements)} elements to {options.out}")
     return 0
 

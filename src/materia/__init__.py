@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from materia.campaign import (
         approve,
         build_dataset,
+        compute_references,
         doctor,
         pin,
         plan,
@@ -39,6 +40,7 @@ _HOME = {
     "Dataset": "materia.data",
     "approve": "materia.campaign",
     "build_dataset": "materia.campaign",
+    "compute_references": "materia.campaign",
     "doctor": "materia.campaign",
     "load_campaign": "materia.record",
     "pin": "materia.campaign",
@@ -62,6 +64,7 @@ __all__ = [
     "__version__",
     "approve",
     "build_dataset",
+    "compute_references",
     "doctor",
     "load_campaign",
     "pin",

@@ -345,7 +345,7 @@ def test_ladders_that_cannot_compare(tmp_path: Path, ladder: dict[str, Any], sai
 
 def test_a_level_without_references_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     made = campaign(tmp_path, ladder={"level": "rough"})
-    with pytest.raises(EngineError, match="no references at"):
+    with pytest.raises(EngineError, match="no reference energies at level 'rough'"):
         made.steps(1)
     assert not (made.folder / "campaign.sqlite").exists()
 

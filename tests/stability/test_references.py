@@ -5,6 +5,7 @@ import json
 import pytest
 
 from materia.errors import DatasetError, ElementError
+from materia.resources import resource
 from materia.stability import References
 
 DOCUMENT = {
@@ -70,3 +71,33 @@ def test_damaged_file_is_named(tmp_path, text):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(DatasetError, match="absent"):
         References.load(tmp_path / "absent.json")
+
+
+def test_what_is_saved_is_what_is_read(references, tmp_path):
+    shipped = References.default()
+    for one in (references, shipped):
+        one.save(tmp_path / "again.json")
+        again = References.load(tmp_path / "again.json")
+        assert (again.level, again.level_hash, again.pseudopotentials) == (
+            one.level,
+            one.level_hash,
+            one.pseudopotentials,
+        )
+        assert dict(again.card) == dict(one.card)
+        assert again.elements.keys() == one.elements.keys()
+        for symbol, row in one.elements.items():
+            twin = again.elements[symbol]
+            assert (twin.energy_per_atom, twin.phase, twin.recipe, twin.job) == (
+                row.energy_per_atom,
+                row.phase,
+                row.recipe,
+                row.job,
+            )
+    assert json.loads((tmp_path / "again.json").read_text()) == json.loads(resource("data/references.json").read_text())
+
+
+def test_every_shipped_reference_can_be_computed_again():
+    """Its phase, recipe and structure are there, so that another level can begin from them."""
+    for symbol, row in References.default().elements.items():
+        assert row.recipe in ("relax", "static", "molecule"), symbol
+        assert row.crystal is not None and set(row.crystal.elements) == {symbol}

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from materia.campaign._compute_references import ComputedReferences, compute_references
     from materia.campaign._dataset import build_dataset
     from materia.campaign._decide import approve, pin, veto
     from materia.campaign._doctor import doctor
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CampaignSettings": "_settings",
+    "ComputedReferences": "_compute_references",
     "Driver": "_loop",
     "Finding": "_doctor",
     "GaussianProcess": "_gaussian_process",
@@ -47,6 +49,7 @@ _HOME = {
     "Tuned": "_tune",
     "approve": "_decide",
     "build_dataset": "_dataset",
+    "compute_references": "_compute_references",
     "doctor": "_doctor",
     "find_campaign_file": "_settings",
     "import_calculations": "_import",
@@ -73,6 +76,7 @@ _HOME = {
 
 __all__ = [
     "CampaignSettings",
+    "ComputedReferences",
     "Driver",
     "Finding",
     "GaussianProcess",
@@ -89,6 +93,7 @@ __all__ = [
     "Tuned",
     "approve",
     "build_dataset",
+    "compute_references",
     "doctor",
     "find_campaign_file",
     "import_calculations",

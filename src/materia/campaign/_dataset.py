@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from materia.campaign._database import CampaignDatabase, PickRow
 from materia.campaign._folder import versions
-from materia.campaign._labels import formation_energy, labels_from, references_for
+from materia.campaign._labels import formation_energy, labels_from
 from materia.campaign._ladder import walk
 from materia.campaign._phases import RECIPE, compared, relaxed
 from materia.campaign._pseudopotentials import of_entries
+from materia.campaign._references import references_for, references_in
 from materia.campaign._rungs import LadderSettings
 from materia.compute import Ledger
 from materia.crystal import Crystal, structure_hash
@@ -24,6 +25,7 @@ from materia.quantities import ENERGY, FORMATION_ENERGY
 from materia.record import CampaignRecord, Label, Outcome, OutcomeKind, PickState, load_campaign
 from materia.simulation import Level, level_hash
 from materia.space import Pool
+from materia.stability import References
 
 KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "choices", "remedies", "wall_s", "cpu_s")
 
@@ -31,9 +33,10 @@ KEPT_PROVENANCE = ("engine", "versions", "pseudopotentials", "choices", "remedie
 def build_dataset(folders: Sequence[str | Path], *, name: str, card: Mapping[str, Any]) -> Dataset:
     """All picks of the given campaigns, and all entries of the given datasets, as entries of one dataset.
 
-    A campaign's labels are formed anew from the job results, with the elemental references that ship with this version;
-    of a dataset's the formation energies are. What several folders say of one structure is put together; of two
-    structures with one id, and of two calculations of one quantity, the last one counts.
+    A campaign's labels are formed anew from the job results, with the elemental references that it was started with, or
+    that ship with this version; of a dataset's the formation energies are, where references ship for its level. What
+    several folders say of one structure is put together; of two structures with one id, and of two calculations of one
+    quantity, the last one counts.
 
     Args:
         folders: of campaigns, and of datasets that this function made; all at one level.
@@ -78,8 +81,9 @@ def _of_campaign(folder: Path) -> tuple[Level, list[Entry]]:
     try:
         pool, ledger = Pool.load(folder / "pool"), Ledger(database.connection)
         ended = [row for row in database.picks() if row.pick.labelled or row.pick.state is PickState.FAILED]
-        picked = [_entry(row, pool, ledger, ladder) for row in ended]
-        return ladder.own, [*_competing(database, ledger, ladder, picked), *picked]
+        references = references_in(folder, ladder.own)
+        picked = [_entry(row, pool, ledger, ladder, references) for row in ended]
+        return ladder.own, [*_competing(database, ledger, ladder.own, picked, references), *picked]
     finally:
         database.close()
 
@@ -135,9 +139,11 @@ def _require_same(ladder: LadderSettings, record: CampaignRecord) -> None:
             )
 
 
-def _competing(database: CampaignDatabase, ledger: Ledger, ladder: LadderSettings, picked: list[Entry]) -> list[Entry]:
+def _competing(
+    database: CampaignDatabase, ledger: Ledger, level: Level, picked: list[Entry], references: References | None
+) -> list[Entry]:
     """Competing phases whose jobs have ended, but those that were picked as well."""
-    level, alike = ladder.own, {structure_hash(entry.initial) for entry in picked}
+    alike = {structure_hash(entry.initial) for entry in picked}
     entries: dict[str, Entry] = {}
     for _, phases in compared(database).values():
         for phase in phases:
@@ -154,7 +160,7 @@ def _competing(database: CampaignDatabase, ledger: Ledger, ladder: LadderSetting
                 reason="" if ended is not None else outcome.reason,
                 initial=phase.crystal,
                 structure=structure,
-                labels=labels_from(structure, results, references_for(level)),
+                labels=labels_from(structure, results, references),
                 jobs=(_job_result(RECIPE, outcome),),
             )
     return list(entries.values())
@@ -166,7 +172,7 @@ def _job_result(recipe: str, outcome: Outcome) -> JobResult:
     return JobResult(outcome.key, recipe, status, outcome.reason, outcome.message, outcome.values, provenance)
 
 
-def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> Entry:
+def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings, references: References | None) -> Entry:
     pick = row.pick
     initial = pool.crystal(pick.candidate_index)
     way = walk(ladder, ladder.rungs, ledger, initial)
@@ -178,6 +184,6 @@ def _entry(row: PickRow, pool: Pool, ledger: Ledger, ladder: LadderSettings) -> 
         reason="" if computed else pick.reason,
         initial=initial,
         structure=way.structure,
-        labels=labels_from(way.structure, way.results, references_for(ladder.own)) if computed else (),
+        labels=labels_from(way.structure, way.results, references) if computed else (),
         jobs=tuple(_job_result(recipe, outcome) for recipe, outcome in way.jobs),
     )

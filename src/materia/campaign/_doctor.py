@@ -135,10 +135,10 @@ def _references() -> Finding:
     references = References.default()
     detail = f"{len(references.elements)} elements"
     try:
-        here = engine(STANDARD.engine).pseudopotentials(sorted(references.paw_datasets), STANDARD)
+        here = engine(STANDARD.engine).pseudopotentials(sorted(references.pseudopotentials), STANDARD)
     except MateriaError:  # without GPAW's datasets nothing is computed that they could be wrong for
         return Finding("references", True, detail)
-    if others := [element for element, digest in references.paw_datasets.items() if here[element] != digest]:
+    if others := [element for element, digest in references.pseudopotentials.items() if here[element] != digest]:
         return Finding(
             "references",
             None,

@@ -18,9 +18,10 @@ from materia import files
 from materia.campaign._changes import Changes, changes, record_changes
 from materia.campaign._database import CampaignDatabase, storage_errors
 from materia.campaign._gate import pass_gate
-from materia.campaign._labels import references_for
 from materia.campaign._phases import FOLDER, known_phases, load_known
-from materia.campaign._pseudopotentials import check_labels, pseudopotentials
+from materia.campaign._pseudopotentials import OF_ENERGIES, check_labels, pseudopotentials
+from materia.campaign._references import FILE as REFERENCES
+from materia.campaign._references import references_in, references_of
 from materia.campaign._rivals import FOLDER as RIVALS
 from materia.campaign._rivals import load_rivals, rivals_of
 from materia.campaign._settings import CampaignSettings, load_settings, parse_settings
@@ -30,6 +31,7 @@ from materia.errors import CampaignError, EngineError
 from materia.resources import resource
 from materia.simulation import Level, engine, lacking, level_hash
 from materia.space import Pool, generate
+from materia.stability import References
 
 VERSIONS = ("materia", "torch", "e3nn", "optuna", "pymatgen", "ase", "gpaw", "gpaw-data", "mlflow", "numpy")
 
@@ -51,6 +53,11 @@ class Campaign:
     def rungs(self) -> tuple[tuple[str, Level], ...]:
         """(recipe, level) of the ladder, from the first on."""
         return self.settings.ladder.rungs
+
+    @cached_property
+    def references(self) -> References | None:
+        """Elemental references, as they were when the campaign was started; None where there are none at its level."""
+        return references_in(self.folder, self.settings.ladder.own)
 
     @cached_property
     def known(self) -> Pool | None:
@@ -99,7 +106,7 @@ def check_engine(settings: CampaignSettings) -> None:
 
     Raises:
         EngineError: the engine of a level is not installed, lacks what a recipe needs, or has no MPI and is to run on
-            several ranks; competing phases are asked for at a level without elemental references.
+            several ranks.
     """
     for name, level in settings.ladder.levels.items():
         program = engine(level.engine)
@@ -112,17 +119,28 @@ def check_engine(settings: CampaignSettings) -> None:
                 where="compute.ranks",
                 remedy="build it with the MPI of the machine that computes (docs/installation.md), or leave ranks at 1",
             )
-    own = settings.ladder.own
-    if settings.ladder.competing is not None and references_for(own) is None:
-        raise EngineError(
-            f"competing phases are compared by formation energies, and there are no references at {own.name!r}",
-            where="ladder.competing",
-            remedy="use a level whose references ship with materia (standard), or leave competing out",
-        )
     for recipe, level in settings.ladder.rungs:
         program = engine(level.engine)
         if lacks := lacking(recipe, program.name, program.capabilities(level)):
             raise EngineError(lacks[0], where="ladder.recipes", remedy=lacks[1])
+
+
+def check_references(settings: CampaignSettings) -> None:
+    """Before a campaign starts: can formation energies be counted, where it needs them?
+
+    Raises:
+        ConfigError, DatasetError: as of :func:`~materia.campaign._references.references_of`.
+        EngineError: there are no references at the level of the ladder.
+    """
+    own, wanted = settings.ladder.own, {x.quantity for x in (*settings.objectives, *settings.constraints)}
+    needs = "ladder.competing" if settings.ladder.competing is not None else ", ".join(sorted(wanted & OF_ENERGIES))
+    if references_of(settings.ladder) is None and needs:
+        raise EngineError(
+            f"{needs} is counted from the elements, and there are no reference energies at level {own.name!r}",
+            where="ladder.level",
+            remedy="name a file as ladder.references and compute it with `materia references CAMPAIGN-FILE`, or use "
+            "level standard, whose references ship with materia",
+        )
 
 
 @contextmanager
@@ -140,7 +158,8 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
         CampaignError: the folder was started with another file, in more than may change on the way; or it requires a
             plan, and there is none that speaks for it.
         EngineError: the engine is not there, or lacks a pseudopotential of an element in the pool; labels to start from
-            were computed with others.
+            were computed with others; formation energies or competing phases are asked for at a level without
+            elemental references.
         CampaignLockedError: another driver holds it.
         StructureError, SpaceError: a file of competing phases is bad.
         StorageError: disk full, no permission.
@@ -164,6 +183,7 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
     known = None
     if not started.is_file():  # what is lacking, or does not fit, is told before anything is written
         candidates = Pool.load(folder / "pool") if pool is None else pool
+        check_references(settings)
         check_labels(settings, dataset, pseudopotentials(settings, candidates))
         known = known_phases(settings.ladder, candidates)
     with storage_errors(folder):
@@ -175,6 +195,8 @@ def open_campaign(file: Path | None, folder: Path, *, progress: bool = False, ov
                 pool.save(folder / "pool")
             if known is not None:
                 known.save(folder / FOLDER)
+            if not started.is_file() and settings.ladder.references is not None:
+                files.write_whole(folder / REFERENCES, settings.ladder.references.read_text())
             if not started.is_file() and (beside := rivals_of(settings, pool, dataset, known)) is not None:
                 beside.save(folder / RIVALS)
             database = CampaignDatabase(folder / "campaign.sqlite")

@@ -51,6 +51,10 @@ def plan_digest(settings: CampaignSettings, dataset: Dataset) -> str:
         del about["search"][key]
     for key in WHERE:
         (about["surrogate"] or {}).pop(key, None)
+    if (references := settings.ladder.references) is not None and references.is_file():
+        about["ladder"]["references"] = hashlib.sha256(references.read_bytes()).hexdigest()
+    else:
+        del about["ladder"]["references"]
     about["labels"] = dataset.digest
     about["level_hash"] = level_hash(settings.ladder.own)
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

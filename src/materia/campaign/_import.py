@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from materia import files
-from materia.campaign._labels import labels_from, references_for
+from materia.campaign._labels import labels_from
+from materia.campaign._references import references_for
 from materia.crystal import prototype_label
 from materia.data import Dataset, Entry, JobResult, Quarantined
 from materia.data.calculations import Calculation, read_calculations

@@ -13,7 +13,7 @@ from materia import quantities as q
 from materia.campaign._database import PickRow
 from materia.campaign._dear import DEAR, Dear
 from materia.campaign._folder import Campaign
-from materia.campaign._labels import BEYOND, references_for
+from materia.campaign._labels import BEYOND
 from materia.campaign._ladder import seconds_of
 from materia.campaign._learning import PoolPredictions
 from materia.campaign._phases import competing_energies
@@ -31,7 +31,7 @@ class Knowledge:
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
         self.level = campaign.settings.ladder.own
-        self.references = references_for(self.level)
+        self.references = campaign.references
         self._expected: ExpectedHull | None = None
 
     @cached_property

@@ -7,7 +7,6 @@ from typing import Any
 
 from materia import quantities as q
 from materia.crystal import Crystal
-from materia.errors import MateriaError
 from materia.record import Label
 from materia.simulation import Level, level_hash
 from materia.stability import References
@@ -104,12 +103,3 @@ def formation_energy(crystal: Crystal, energy_per_atom: float, references: Refer
     if references is None or not set(crystal.elements) <= set(references.elements):
         return None
     return references.formation_energy_per_atom(crystal.composition, energy_per_atom)
-
-
-def references_for(level: Level) -> References | None:
-    """The shipped references if they are at this level, else ``None`` (no formation energies then)."""
-    try:
-        references = References.default()
-    except MateriaError:
-        return None
-    return references if references.level_hash == level_hash(level) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,12 +121,9 @@ def climbed_labels(
     return labels_from(way.structure, way.results, references)
 
 
-def known_results(campaign: Campaign) -> list[Store]:
-    """What is asked for a key before a job runs: the folders of campaigns and datasets that the file names, then the
-    dataset that the campaign starts from."""
-    named = (Path(folder) for folder in campaign.settings.compute.stores)
-    stores = (dataset_store(Dataset.load(p)) if Dataset.lies_in(p) else p for p in named)
-    return [*stores, dataset_store(campaign.dataset)]
+def stores_named(folders: Iterable[str]) -> list[Store]:
+    """What is asked for a key before a job runs: the campaigns and datasets in these folders (``compute.stores``)."""
+    return [dataset_store(Dataset.load(p)) if Dataset.lies_in(p) else p for p in map(Path, folders)]
 
 
 def dataset_store(dataset: Dataset) -> Callable[[str], Outcome | None]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from materia import quantities as q
 from materia.campaign._dear import DEAR
 from materia.campaign._folder import Campaign
-from materia.campaign._labels import references_for
 from materia.campaign._phases import competing_energies
 from materia.crystal import structure_hash
 from materia.simulation import level_hash
@@ -198,7 +197,7 @@ def _examples(campaign: Campaign) -> dict[str, Any]:
             values = {label.quantity: label.value for label in row.pick.labels}
             known[f"pick/{row.pick.candidate_id}"] = Example(crystal, learnable(values), crystal.formula)
     alike = {structure_hash(example.crystal) for example in known.values()}
-    for phase, _, energy in competing_energies(campaign.database, references_for(campaign.settings.ladder.own)):
+    for phase, _, energy in competing_energies(campaign.database, campaign.references):
         if structure_hash(phase.crystal) not in alike:
             values = learnable({q.FORMATION_ENERGY: energy})
             known[f"phase/{phase.key}"] = Example(phase.crystal, values, phase.crystal.formula)

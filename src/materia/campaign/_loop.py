@@ -20,7 +20,7 @@ from materia.campaign._dossier import dossier
 from materia.campaign._expected_cost import expected_costs
 from materia.campaign._folder import Campaign, now, open_campaign
 from materia.campaign._knowledge import Knowledge
-from materia.campaign._ladder import known_results, rung_job
+from materia.campaign._ladder import dataset_store, rung_job, stores_named
 from materia.campaign._learning import PoolPredictions, predict_pool
 from materia.campaign._left import still_to_find
 from materia.campaign._outputs import write_outputs
@@ -76,7 +76,7 @@ class Driver:
             self.ledger,
             open_backend(campaign.settings.compute),
             campaign.folder,
-            stores=known_results(campaign),
+            stores=[*stores_named(campaign.settings.compute.stores), dataset_store(campaign.dataset)],
             retries=campaign.settings.compute.retries,
         )
         self.requests = Requests(campaign, self.ledger, self.manager.backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from materia import quantities as q
-from materia.campaign._labels import references_for
+from materia.campaign._references import references_of
 from materia.campaign._settings import CampaignSettings
 from materia.data import Dataset, Entry
 from materia.errors import EngineError
@@ -41,9 +41,9 @@ def check_labels(settings: CampaignSettings, dataset: Dataset, here: Mapping[str
     """
     own = settings.ladder.own
     wanted = {x.quantity for x in (*settings.objectives, *settings.constraints)}
-    references = references_for(own)
+    references = references_of(settings.ladder)
     if references is not None and (wanted & OF_ENERGIES or settings.ladder.competing is not None):
-        _refuse(here, references.paw_datasets, "the elemental references were", "")
+        _refuse(here, references.pseudopotentials, "the elemental references were", "")
     if dataset.card.get("level_hash") == level_hash(own):
         of = f"the labels of the dataset {dataset.card.get('name')!r} were"
         _refuse(here, dataset.card.get("paw_datasets", {}), of, ", or start from another dataset (data)")

@@ -99,6 +99,9 @@ class LadderSettings(BaseModel):
     )
     level: str = "standard"
     recipes: tuple[Rung, ...] = Field(("relax", "gap"), validate_default=True)
+    references: Path | None = Field(
+        None, description="energies of the elements at this level, by `materia references`; null: those that ship"
+    )
     competing: CompetingSettings | None = Field(
         None, description="on top of all rungs: what meets every condition is validated. null: hits stay computed"
     )

@@ -124,6 +124,8 @@ def _rooted(content: dict[str, Any], file: Path) -> dict[str, Any]:
     ladder = content.get("ladder")
     if isinstance(ladder, dict) and isinstance(ladder.get("potentials"), dict):
         content["ladder"] = {**ladder, "potentials": _rooted_weights(ladder["potentials"], file)}
+    if isinstance(ladder, dict) and isinstance(ladder.get("references"), str):
+        content["ladder"] = ladder = {**ladder, "references": rooted(ladder["references"], file)}
     competing = ladder.get("competing") if isinstance(ladder, dict) else None
     if isinstance(competing, dict) and isinstance(competing.get("files"), list):
         phases = [rooted(str(path), file) for path in competing["files"]]

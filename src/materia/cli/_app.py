@@ -7,7 +7,7 @@ import sys
 import typer
 
 from materia._version import __version__
-from materia.cli import campaign, data, machine, people, replay, surrogate, tune
+from materia.cli import campaign, data, machine, people, references, replay, surrogate, tune
 from materia.cli._output import NOT_YET, fail
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ machine.register(app)
 surrogate.register(app)
 tune.register(app)
 replay.register(app)
+references.register(app)
 app.add_typer(data.app, name="data")
 
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from materia.crystal import Crystal, reduced_formula
 from materia.errors import DatasetError, ElementError
+from materia.files import write_whole
 from materia.resources import resource
+
+_OWN = ("level", "level_hash", "pseudopotentials", "units", "elements")  # of a file; the rest is its card
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,21 @@ class ElementReference:
 
     Attributes:
         energy_per_atom: total energy, eV/atom.
-        phase: such as ``diamond`` or ``dimer``.
-        crystal: relaxed structure.
+        phase: such as ``diamond`` or ``molecule``.
+        recipe: that gave it.
+        crystal: as the recipe left it.
         job: key of the calculation.
+        cpu_s: that it took.
+        versions: of the programs that computed it.
     """
 
     energy_per_atom: float
     phase: str = ""
+    recipe: str = ""
     crystal: Crystal | None = None
     job: str = ""
+    cpu_s: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,13 +47,15 @@ class References:
         level: name of the level.
         level_hash: hash of every setting behind it; only energies with this hash may be combined with these.
         elements: by symbol.
-        paw_datasets: digest of the PAW dataset that each element was computed with.
+        pseudopotentials: digest of the PAW dataset or pseudopotential that each element was computed with.
+        card: what else the file says (title, notes, licence, settings of the level).
     """
 
     level: str
     level_hash: str
     elements: Mapping[str, ElementReference]
-    paw_datasets: Mapping[str, str] = field(default_factory=dict)
+    pseudopotentials: Mapping[str, str] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> References:
@@ -57,13 +68,30 @@ class References:
         try:
             doc: dict[str, Any] = json.loads(path.read_text())
             elements = {s: _reference(row) for s, row in doc["elements"].items()}
-            return cls(str(doc["level"]), str(doc["level_hash"]), elements, dict(doc.get("paw_datasets", {})))
+            card = {key: value for key, value in doc.items() if key not in _OWN}
+            return cls(str(doc["level"]), str(doc["level_hash"]), elements, dict(doc.get("pseudopotentials", {})), card)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
                 f"the reference energies cannot be read: {type(error).__name__}: {error}",
                 where=path,
-                remedy="restore the file; it ships with materia as data/references.json",
+                remedy="restore the file (data/references.json ships with materia), or compute it again",
             ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write a file that :meth:`load` reads.
+
+        Raises:
+            StorageError: the disk is full or not writable; what was there is left as it was.
+        """
+        content = {
+            **self.card,
+            "level": self.level,
+            "level_hash": self.level_hash,
+            "pseudopotentials": dict(sorted(self.pseudopotentials.items())),
+            "units": {"energy_per_atom": "eV/atom", "structure.lattice": "Å"},
+            "elements": {symbol: _row(reference) for symbol, reference in sorted(self.elements.items())},
+        }
+        write_whole(Path(path), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def default(cls) -> References:
@@ -114,6 +142,22 @@ def _reference(row: Mapping[str, Any]) -> ElementReference:
     return ElementReference(
         energy_per_atom=float(row["energy_per_atom"]),
         phase=str(row.get("phase", "")),
+        recipe=str(row.get("recipe", "")),
         crystal=None if structure is None else Crystal.from_record(structure),
         job=str(row.get("job", "")),
+        cpu_s=float(row.get("cpu_s", 0.0)),
+        versions=dict(row.get("versions", {})),
     )
+
+
+def _row(reference: ElementReference) -> dict[str, Any]:
+    structure = {} if reference.crystal is None else {"structure": reference.crystal.to_record()}
+    return {
+        "energy_per_atom": reference.energy_per_atom,
+        "phase": reference.phase,
+        "recipe": reference.recipe,
+        **structure,
+        "job": reference.job,
+        "cpu_s": reference.cpu_s,
+        "versions": dict(reference.versions),
+    }
