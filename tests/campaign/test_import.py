@@ -212,7 +212,7 @@ def test_what_a_campaign_makes_of_it(tmp_path: Path) -> None:
         settings = SimpleNamespace(ladder=LadderSettings(level="rough"), objectives=goals, constraints=[])
         pool = SimpleNamespace(formulas=["LiH"], crystal=lambda _: LIH)
         dataset = Dataset(entries, {"levels": {}})
-        return SimpleNamespace(settings=settings, pool=pool, dataset=dataset, database=database)
+        return SimpleNamespace(settings=settings, pool=pool, dataset=dataset, database=database, references=None)
 
     known = campaign(entry("a", (q.GAP_PBE, level), (q.FORMATION_ENERGY, level)))
     assert Knowledge(known).labelled == {0: "a"}

@@ -22,6 +22,8 @@ from materia.compute.launcher import process_identity
 from materia.errors import CampaignError, MateriaError, PoolExhaustedError, SpaceError
 from materia.record import CampaignRecord, OverrideKind, OverrideState, Pick, PickState
 from materia.report import overrides_summary
+from materia.simulation import ROUGH, level_hash
+from materia.stability import ElementReference, References
 from tiny_campaign import essence
 
 pytestmark = pytest.mark.gpaw
@@ -410,8 +412,11 @@ def test_a_veto_prevails_over_a_pin(tmp_path: Path) -> None:
 
 def test_dear_candidates_can_be_pinned_and_impossible_ones_come_to_nothing(tmp_path: Path) -> None:
     objectives = [{"quantity": "formation_energy_per_atom", "goal": "minimize"}]
-    campaign = started(instant(tmp_path, surrogate=None, objectives=objectives, search=AT_RANDOM))
-    materia.pin(campaign.folder, PINNED, why="no elemental references at this level")
+    file = tmp_path / "few.json"  # of a level that knows one element, and no candidate is of it alone
+    References("rough", level_hash(ROUGH), {"Ga": ElementReference(-3.0)}).save(file)
+    ladder = {"references": str(file)}
+    campaign = started(instant(tmp_path, surrogate=None, objectives=objectives, search=AT_RANDOM, ladder=ladder))
+    materia.pin(campaign.folder, PINNED, why="no elemental reference of its anion")
     with pytest.raises(PoolExhaustedError, match="eligible 0"):
         campaign.steps(1)
     (override,) = campaign.record.overrides
