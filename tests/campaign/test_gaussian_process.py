@@ -9,6 +9,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from materia.campaign import GaussianProcess
 from materia.campaign._gaussian_process import Posterior
 from materia.resources import resource
+from materia.search import Beliefs, Conditions, Objective
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
@@ -98,6 +99,35 @@ def test_labels_that_are_all_alike_are_no_reason_to_fail(pool: KnownPool) -> Non
     mean, std = GaussianProcess(BASE, device="cpu").learn(pool, np.arange(12), {GAP: np.zeros(12)}, seed=0).columns[GAP]
     assert np.abs(mean).max() < 1e-6
     assert np.isfinite(std).all()
+
+
+def test_metals_are_learned_apart(pool: KnownPool) -> None:
+    """A third of the crystals has no gap: two processes give the narrow window a better chance than one of both."""
+    truth = np.maximum(pool.values[GAP] - np.quantile(pool.values[GAP], 0.35), 0.0)
+    rows = np.random.default_rng(4).permutation(len(pool))[:60]
+    rest = np.setdiff1d(np.arange(len(pool)), rows)
+    low, high = 0.05, float(np.quantile(truth, 0.6))
+    asked = Conditions([Objective(quantity=GAP, window=(low, high))])
+    hits = ((truth >= low) & (truth <= high))[rest]
+    surprise = []
+    for hurdle in (False, True):
+        learned = GaussianProcess(BASE, device="cpu", hurdle=hurdle).learn(pool, rows, {GAP: truth[rows]}, seed=0)
+        assert bool(learned.hurdles) == hurdle
+        beliefs = Beliefs(learned.columns, learned.hurdles)
+        chance = np.clip(asked.probability(beliefs)[rest], 1e-6, 1 - 1e-6)
+        surprise.append(-np.log(np.where(hits, chance, 1 - chance)).mean())
+    assert surprise[1] < 0.9 * surprise[0]
+    open_, closed = truth[rest] > 0, truth[rest] == 0
+    chance = learned.hurdles[GAP].chance[rest]
+    assert chance[open_].mean() > 0.8 > 0.3 > chance[closed].mean()
+
+
+def test_few_metals_or_none_are_no_class_of_their_own(pool: KnownPool) -> None:
+    rows, values = np.arange(30), np.concatenate([np.zeros(7), pool.values[GAP][7:30]])
+    learner = GaussianProcess(BASE, device="cpu", hurdle=True)
+    assert not learner.learn(pool, rows, {GAP: values}, seed=0).hurdles
+    one = GaussianProcess(BASE, device="cpu").learn(pool, rows, {GAP: values}, seed=0)
+    np.testing.assert_array_equal(learner.learn(pool, rows, {GAP: values}, seed=0).columns[GAP][0], one.columns[GAP][0])
 
 
 def test_it_is_installed_under_its_name() -> None:

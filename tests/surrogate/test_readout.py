@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.metrics import roc_auc_score
 
 from form_examples import ALL, HARDNESS, MOBILE, POLAR, SIZE
 from form_examples import examples as of_forms
+from materia.crystal import Crystal
+from materia.data import Dataset
 from materia.errors import ConfigError, DatasetError, ModelError
 from materia.quantities import FORMATION_ENERGY, GAP_PBE
 from materia.resources import resource
@@ -114,10 +117,43 @@ def test_it_reads_out_another_ones_networks(tmp_path: Path, numbers: Surrogate, 
     np.testing.assert_array_equal(loaded.predict(crystals).mean, second.predict(crystals).mean)
 
 
+def test_metals_are_learned_apart(tmp_path: Path) -> None:
+    """Whether there is a gap, and how large: the same after a file, for a supercell, and right about most metals."""
+    computed = Dataset.load(resource("data/dataset")).computed
+    examples = [Example(e.initial, {GAP_PBE: e.values()[GAP_PBE]}, e.formula) for e in computed]
+    order = np.random.default_rng(0).permutation(len(examples))
+    known, rest = [examples[i] for i in order[:160]], [examples[i] for i in order[160:]]
+    model = train(known, targets=(GAP_PBE,), settings=SETTINGS, folder=tmp_path, progress=False)
+    crystals = [e.crystal for e in rest]
+    found = model.predict(crystals)
+    chance, mean, std = found.hurdles[GAP_PBE]
+    gaps = np.array([e.targets[GAP_PBE] for e in rest])
+    judged = roc_auc_score(gaps > 0, chance)
+    assert judged > 0.85
+    assert np.abs(mean - gaps)[gaps > 0].mean() < 0.8 * np.abs(gaps - gaps.mean())[gaps > 0].mean()
+    assert (std > 0).all() and ((chance >= 0) & (chance <= 1)).all()
+    again = Surrogate.load(tmp_path, device="cpu").predict(crystals)
+    for one, other in zip(found.hurdles[GAP_PBE], again.hurdles[GAP_PBE], strict=True):
+        np.testing.assert_array_equal(one, other)
+    cell = crystals[0]
+    twice = Crystal(
+        cell.lattice * np.array([[2.0], [1.0], [1.0]]),
+        np.tile(cell.numbers, 2),
+        np.concatenate([cell.frac_coords + np.array([shift, 0, 0]) for shift in (0, 1)]) / [2, 1, 1],
+    )
+    doubled = model.predict([twice]).hurdles[GAP_PBE]
+    for one, other in zip(found.hurdles[GAP_PBE], doubled, strict=True):
+        assert other[0] == pytest.approx(one[0], abs=1e-4)
+
+
+def test_where_nothing_lies_at_a_bound_nothing_is_learned_apart(numbers: Surrogate, examples: list[Example]) -> None:
+    assert not numbers.predict([examples[0].crystal]).hurdles
+
+
 def test_a_card_of_another_readout_is_refused(tmp_path: Path, model: Surrogate) -> None:
     model.save(tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
-    for damage in ({"priors": [{"ends": [1, 2]}]}, {"priors": []}, {"networks": {}}):
+    for damage in ({"priors": [{"ends": [1, 2]}]}, {"priors": []}, {"networks": {}}, {"hurdles": [2]}):
         (tmp_path / "card.json").write_text(json.dumps({**card, "readout": {**card["readout"], **damage}}))
         with pytest.raises(ModelError, match="do not fit the card"):
             Surrogate.load(tmp_path, device="cpu")

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
+from scipy.special import ndtr
 
 from materia.campaign._said_once import said_once
+from materia.quantities import quantity
 from materia.resources import resource
+from materia.search import Hurdle
 from materia.search.replay import KnownPool, Learned
-from materia.surrogate import Prior, Surrogate, told_of
+from materia.surrogate import LEAST_AT_BOUND, Prior, Surrogate, told_of
 
 Floats = NDArray[np.float64]
 
@@ -27,13 +30,15 @@ class GaussianProcess:
         model: folder of the trained network, or ``base`` for the shipped weights; any quantities, the nearer to those
             looked for the better.
         device: of its predictions.
+        hurdle: whether a quantity that some labels have at its physical bound, as metals their gap, is learned in two
+            parts: by one process whether it lies above, and by another where, from the labels that do.
         fitted_on: amplitudes, lengths and noise are those of the greatest marginal likelihood of the first so many
             labels; all are learned from.
     """
 
-    def __init__(self, model: str, device: str = "auto", fitted_on: int = 300) -> None:
+    def __init__(self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = False) -> None:
         self.model = str(resource("data/weights/base")) if model == "base" else model
-        self.device, self.fitted_on = device, fitted_on
+        self.device, self.fitted_on, self.hurdle = device, fitted_on, hurdle
         self._pool: KnownPool | None = None
         self._posteriors: dict[str, Posterior] = {}
 
@@ -41,15 +46,26 @@ class GaussianProcess:
         if self._pool is not pool:
             self._pool, self._posteriors = pool, {}
         x, ends, latents = said_once(pool, ("process", self.model, self.device), lambda: self._matrix(pool))
-        columns = {}
-        for name, values in labels.items():
+        columns, hurdles = {}, {}
+
+        def given(name: str, rows: np.ndarray, values: Floats) -> tuple[Floats, Floats]:
             posterior = self._posteriors.get(name)
             if posterior is None or not posterior.goes_on(rows, self.fitted_on):
                 first = slice(None, self.fitted_on)
                 posterior = Posterior(Prior.fitted(ends, x[rows[first]], values[first]), x)
                 self._posteriors[name] = posterior
-            columns[name] = posterior.given(rows, values)
-        return Learned(columns, latents)
+            return posterior.given(rows, values)
+
+        for name, values in labels.items():
+            columns[name] = given(name, rows, values)
+            bound = quantity(name).lower if self.hurdle else None
+            above = np.ones(len(values), dtype=bool) if bound is None else values > bound
+            if min(above.sum(), (~above).sum()) < LEAST_AT_BOUND:
+                continue
+            middle, spread = given(f"{name} above its bound", rows, above.astype(np.float64))
+            where = given(f"{name} where above", rows[above], values[above])
+            hurdles[name] = Hurdle(ndtr((middle - 0.5) / spread), *where)
+        return Learned(columns, latents, hurdles)
 
     def _matrix(self, pool: KnownPool) -> tuple[Floats, tuple[int, int, int], np.ndarray]:
         """(n, d) what is told of the candidates, standardised; the ends of its parts; and their latents."""

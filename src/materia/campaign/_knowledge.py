@@ -222,4 +222,4 @@ class Knowledge:
                 columns[name] = self.dear.believed(name, columns[q.GAP_PBE], earlier)
         if q.SUPPLY_RISK in wanted:
             columns[q.SUPPLY_RISK] = (self._risks, np.zeros(len(self._risks)))
-        return Beliefs(columns)
+        return Beliefs(columns, {name: hurdle for name, hurdle in predictions.hurdles.items() if name in columns})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from materia.campaign._dear import DEAR
 from materia.campaign._folder import Campaign
 from materia.campaign._phases import competing_energies
 from materia.crystal import structure_hash
+from materia.search import Hurdle
 from materia.simulation import level_hash
 
 LEARNED = (q.FORMATION_ENERGY, q.GAP_PBE)  # whoever asks for one of these is helped by labels of the other
@@ -29,6 +31,7 @@ ON_DEMAND = (
     q.DIELECTRIC_STATIC_OWN,
 )
 MIN_EXAMPLES = 12
+_HURDLE = "hurdle_"  # and the quantity, (3, n), in predictions.npz
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class PoolPredictions:
         rivals: (m,) formation energies, eV/atom, of the campaign's rivals; None without any.
         metrics: out-of-fold figures of the model, flat (``gap_pbe_mae``), and ``pool_shift`` and ``pool_alarm``.
         n_labelled: structures it was trained on.
+        hurdles: more about quantities that many labels have at their physical bound; empty for most models.
     """
 
     columns: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -68,6 +72,7 @@ class PoolPredictions:
     n_labelled: int
     labelled: Labelled | None = None
     rivals: NDArray[np.float64] | None = None
+    hurdles: Mapping[str, Hurdle] = field(default_factory=dict)
 
 
 def learned_quantities(campaign: Campaign) -> tuple[str, ...]:
@@ -98,8 +103,10 @@ def predict_pool(campaign: Campaign, round_number: int, *, progress: bool = Fals
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         columns = {name: (arrays["mean"][:, j], arrays["std"][:, j]) for j, name in enumerate(card["targets"])}
         labelled = _labelled(folder, arrays["labelled"]) if "labelled" in arrays else None
-        beside = arrays.get("rivals")
-        return PoolPredictions(columns, arrays["embedding"], metrics, int(card["n_train"]), labelled, beside)
+        hurdles = {name: Hurdle(*arrays[key]) for name in card["targets"] if (key := f"{_HURDLE}{name}") in arrays}
+        return PoolPredictions(
+            columns, arrays["embedding"], metrics, int(card["n_train"]), labelled, arrays.get("rivals"), hurdles
+        )
 
 
 def _drift(folder: Path) -> dict[str, float]:
@@ -162,6 +169,7 @@ def _train(campaign: Campaign, round_number: int, folder: Path, *, progress: boo
     if campaign.rivals is not None:
         others = model.predict([candidate.crystal for candidate in campaign.rivals.candidates], progress=progress)
         beside["rivals"] = others.column(q.FORMATION_ENERGY)[0]
+    beside |= {f"{_HURDLE}{name}": np.stack(parts) for name, parts in found.hurdles.items()}
     np.savez(
         aside / "predictions.npz",
         mean=found.mean,

@@ -178,7 +178,7 @@ class Pick:
         candidate_id: which.
         candidate_index: its row in the frozen pool.
         trial_number: number of the Optuna trial that decided it.
-        predictions: quantity -> {"mean", "std"} at the time of the pick.
+        predictions: quantity -> {"mean", "std"} at the time of the pick; of some also whether and where above a bound.
         score: parts of the acquisition value, by name; ``total`` is what was compared.
         state: where it stands.
         reason: why it failed, was stopped or vetoed, if it was.

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from materia.search._beliefs import Beliefs
+    from materia.search._beliefs import Beliefs, Hurdle
     from materia.search._conditions import Conditions, Verdict
     from materia.search._decider import Decider, Decision
     from materia.search._features import cell_features, composition_features
@@ -31,6 +31,7 @@ _HOME = {
     "Effort": "_remaining",
     "Entry": "_rank",
     "GapMap": "_gap_map",
+    "Hurdle": "_beliefs",
     "Objective": "_settings",
     "PoolSampler": "_sampler",
     "PoolView": "_view",
@@ -63,6 +64,7 @@ __all__ = [
     "Effort",
     "Entry",
     "GapMap",
+    "Hurdle",
     "Objective",
     "PoolSampler",
     "PoolView",

@@ -11,7 +11,7 @@ import numpy as np
 from materia import quantities
 from materia.errors import ConfigError, SearchError
 from materia.search._beliefs import Beliefs
-from materia.search._gauss import Floats, hinge, log_interval
+from materia.search._gauss import Floats, hinge, log_interval, log_interval_above
 from materia.search._settings import Constraint, Objective
 
 
@@ -110,9 +110,13 @@ class Conditions:
 
     def _log_probability(self, beliefs: Beliefs, name: str) -> Floats:
         low, high = self.intervals[name]
-        return beliefs.derived(
-            ("log p", name, low, high), lambda: log_interval(*beliefs.column(name), low, high, _floor(name))
-        )
+
+        def chance() -> Floats:
+            if (h := beliefs.hurdle(name)) is not None:
+                return log_interval_above(h.chance, h.mean, h.std, low, high, _floor(name))
+            return log_interval(*beliefs.column(name), low, high, _floor(name))
+
+        return beliefs.derived(("log p", name, low, high), chance)
 
     def log_probability(self, beliefs: Beliefs) -> Floats:
         """(n,) log probability of being a hit."""
@@ -126,13 +130,13 @@ class Conditions:
         """Quantity -> probability that one candidate meets all conditions on it.
 
         Args:
-            predictions: quantity -> {"mean", "std"}; conditions on what is not predicted are left out.
+            predictions: as of :meth:`Beliefs.at`; conditions on what is not predicted are left out.
         """
-        return {
-            q: float(np.exp(log_interval(np.array([p["mean"]]), np.array([p["std"]]), low, high, _floor(q))[0]))
-            for q, (low, high) in self.intervals.items()
-            if (p := predictions.get(q)) is not None
-        }
+        known = {q: predictions[q] for q in self.intervals if q in predictions}
+        if not known:
+            return {}
+        beliefs = Beliefs.of(known)
+        return {q: float(np.exp(self._log_probability(beliefs, q)[0])) for q in known}
 
     def expected_losses(self, beliefs: Beliefs) -> dict[str, Floats]:
         """Objective's quantity -> (n,) expected loss in its unit (unweighted)."""

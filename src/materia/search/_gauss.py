@@ -52,6 +52,21 @@ def log_interval(mean: Floats, std: Floats, low: float, high: float, floor: floa
     return np.where(exact, known, np.where(np.isneginf(lower), upper, inside))
 
 
+def log_interval_above(
+    chance: Floats, mean: Floats, std: Floats, low: float, high: float, floor: float | None = None
+) -> Floats:
+    """As :func:`log_interval`, for what lies at its floor with probability ``1 - chance`` and else is N(mean, std²).
+
+    Args:
+        chance: (n,) from 0 to 1.
+    """
+    with np.errstate(divide="ignore"):
+        above = np.log(chance) + log_interval(mean, std, low, high, floor)
+        if floor is None or not low <= floor <= high:
+            return np.asarray(above)
+        return np.asarray(np.minimum(np.logaddexp(above, np.log1p(-chance)), 0.0))
+
+
 def hinge(mean: Floats, std: Floats, corner: float, floor: float | None = None) -> Floats:
     """Expected ``(max(x, floor) - corner)+`` for x ~ N(mean, std²): (n,), in the quantity's unit.
 

@@ -90,10 +90,9 @@ def rank(entries: Sequence[Entry], conditions: Conditions) -> list[Ranked]:
 def _chance(entry: Entry, verdict: Verdict | None, conditions: Conditions) -> float:
     wanted = conditions.intervals
     if all(q in entry.predictions for q in wanted):
-        known = {q: ([entry.predictions[q]["mean"]], [entry.predictions[q]["std"]]) for q in wanted}
-        if not known:
+        if not wanted:
             return 1.0
-        chance = float(conditions.probability(Beliefs(known))[0])
+        chance = float(conditions.probability(Beliefs.of({q: entry.predictions[q] for q in wanted}))[0])
         if math.isfinite(chance):
             return chance
     return float(verdict.hit) if verdict is not None else 0.0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from materia.surrogate._predictions import Predictions
     from materia.surrogate._prior import Prior
     from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
+    from materia.surrogate._readout import LEAST_AT_BOUND
     from materia.surrogate._regression import told_of
     from materia.surrogate._start import pretrained_card
     from materia.surrogate._strata import badly_covered
@@ -33,6 +34,7 @@ _HOME = {
     "Drift": "_drift",
     "Example": "_example",
     "GraphStore": "_graph",
+    "LEAST_AT_BOUND": "_readout",
     "Network": "_network",
     "Predictions": "_predictions",
     "Prior": "_prior",
@@ -52,6 +54,7 @@ _HOME = {
 }
 
 __all__ = [
+    "LEAST_AT_BOUND",
     "Batch",
     "Drift",
     "Example",

@@ -30,6 +30,9 @@ class Predictions:
         forms: (t) of the quantities; empty where all are scalars.
         ends: of logarithms and tensors the ends of the 90 % interval, each (n,), computed in decades.
         tensors: of tensors (n, 3, 3), symmetric positive definite, in the frame of each structure's lattice vectors.
+        hurdles: of quantities that many labels have at their physical bound, as metals their gap: the probability (n,)
+            to lie above it, and mean and standard deviation (n,) in the unit if it does. ``mean`` and ``std`` know
+            nothing of them.
     """
 
     targets: tuple[str, ...]
@@ -41,6 +44,7 @@ class Predictions:
     forms: tuple[Form, ...] = ()
     ends: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
     tensors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    hurdles: Mapping[str, tuple[NDArray[np.float64], ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.mean)

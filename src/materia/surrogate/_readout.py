@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.special import ndtr
 
 from materia.surrogate._composition import composition_statistics
 from materia.surrogate._evidence import Evidence
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._prior import Ends, Prior, centre_and_unit
 
+LEAST_AT_BOUND = (
+    8  # labels at a physical bound, and above it, from which it is learned whether there is more than the bound
+)
 FITTED_ON = 300  # labels that hyperparameters are fitted to, which costs the cube of their number many times over
 _CHUNK = 4096  # structures read at a time
 
@@ -56,11 +60,15 @@ class Told:
 class Readout:
     """Gaussian processes of T quantities, given the figures of m structures.
 
+    A quantity that some labels have at its physical bound, as metals their gap, has two columns more: whether it lies
+    above, 1 or 0, and where, of the labels that do.
+
     Attributes:
         centre, unit: (d,) standardise what is told.
         x: (m, d) standardised, of the labelled structures.
-        labels: (m, T) figures, NaN where missing.
-        priors: (T) of the quantities.
+        labels: (m, T + 2 H) figures, NaN where missing.
+        priors: (T + 2 H) of the columns.
+        hurdles: (H) which of the quantities those are.
     """
 
     centre: Floats
@@ -68,20 +76,33 @@ class Readout:
     x: Floats
     labels: Floats
     priors: tuple[Prior, ...]
+    hurdles: tuple[int, ...] = ()
 
     @classmethod
-    def fitted(cls, scales: tuple[Floats, Floats], told: Told, labels: Floats, seed: int) -> Readout:
-        """Hyperparameters of the greatest marginal likelihood of labels (m, T); of a draw where they are many."""
+    def fitted(
+        cls,
+        scales: tuple[Floats, Floats],
+        told: Told,
+        labels: Floats,
+        seed: int,
+        bounds: Sequence[float | None] = (),
+    ) -> Readout:
+        """Hyperparameters of the greatest marginal likelihood of labels (m, T); of a draw where they are many.
+
+        Args:
+            bounds: (T) physical lower bounds; left out, nothing is learned of what lies at them.
+        """
+        hurdles, labels = _with_parts(labels, bounds)
         centre, unit = scales
         x, priors = (told.raw - centre) / unit, []
         order = np.random.default_rng(seed).permutation(len(x))
         for column in labels.T:
             rows = np.sort(order[~np.isnan(column[order])][:FITTED_ON])
             priors.append(Prior.fitted(told.ends, x[rows], column[rows]))
-        return cls(centre, unit, x, labels, tuple(priors))
+        return cls(centre, unit, x, labels, tuple(priors), hurdles)
 
     def read(self, raw: Floats) -> tuple[Floats, Floats]:
-        """Figures (n, T) and their standard deviations (n, T), the noise of a label included."""
+        """All columns (n, T + 2 H) and their standard deviations, the noise of a label included."""
         mean, std = (np.empty((len(raw), len(self.priors))) for _ in range(2))
         for begin in range(0, len(raw), _CHUNK):
             x = (raw[begin : begin + _CHUNK] - self.centre) / self.unit
@@ -94,10 +115,18 @@ class Readout:
                 std[here, j] = prior.scale * np.sqrt(variance)
         return mean, std
 
-    def evidence(self, networks: Evidence, latents: NDArray[np.float32], store: GraphStore) -> Evidence:
-        """What it says of the structures of a store, of which the networks say so much."""
+    def evidence(
+        self, networks: Evidence, latents: NDArray[np.float32], store: GraphStore
+    ) -> tuple[Evidence, dict[int, tuple[Floats, Floats, Floats]]]:
+        """What it says of the n structures of a store, of which the networks say so much; and for each of ``hurdles``
+        the chance (n,) to lie above the bound, and mean and standard deviation (n,) of the figure if it does."""
         mean, std = self.read(Told.of(networks.figures, latents, store).raw)
-        return self.said(mean, std, networks.distance)
+        first = mean.shape[1] - 2 * len(self.hurdles)
+        above = {
+            j: (ndtr((mean[:, k] - 0.5) / std[:, k]), mean[:, k + 1], std[:, k + 1])
+            for j, k in zip(self.hurdles, range(first, mean.shape[1], 2), strict=True)
+        }
+        return self.said(mean[:, :first], std[:, :first], networks.distance), above
 
     @staticmethod
     def said(mean: Floats, std: Floats, distance: Floats) -> Evidence:
@@ -121,16 +150,35 @@ class Readout:
         return {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in _ARRAYS}
 
     @classmethod
-    def from_file(cls, tensors: Mapping[str, torch.Tensor], priors: Sequence[Mapping[str, Any]]) -> Readout:
-        """What :meth:`tensors` and the priors' ``to_json`` gave.
+    def from_file(
+        cls, tensors: Mapping[str, torch.Tensor], priors: Sequence[Mapping[str, Any]], hurdles: Sequence[int] = ()
+    ) -> Readout:
+        """What :meth:`tensors`, the priors' ``to_json`` and ``hurdles`` gave.
 
         Raises:
             KeyError, ValueError: they are not of one readout.
         """
         arrays = {name: tensors[name].numpy() for name in _ARRAYS}
         if len(priors) != arrays["labels"].shape[1]:
-            raise ValueError(f"{len(priors)} priors for {arrays['labels'].shape[1]} quantities")
-        return cls(**arrays, priors=tuple(Prior.from_json(entries) for entries in priors))
+            raise ValueError(f"{len(priors)} priors for {arrays['labels'].shape[1]} columns")
+        if any(not 0 <= j < len(priors) - 2 * len(hurdles) for j in hurdles):
+            raise ValueError(f"hurdles {list(hurdles)} for {len(priors) - 2 * len(hurdles)} quantities")
+        return cls(**arrays, priors=tuple(Prior.from_json(entries) for entries in priors), hurdles=tuple(hurdles))
 
 
 _ARRAYS = ("centre", "unit", "x", "labels")
+
+
+def _with_parts(labels: Floats, bounds: Sequence[float | None]) -> tuple[tuple[int, ...], Floats]:
+    """Which quantities many labels (m, T) have at their bounds, and the labels with two columns more for each."""
+    hurdles, columns = [], [labels]
+    for j, bound in enumerate(bounds):
+        if bound is None:
+            continue
+        values = labels[:, j]
+        known, above = ~np.isnan(values), values > bound
+        if min((known & above).sum(), (known & ~above).sum()) < LEAST_AT_BOUND:
+            continue
+        hurdles.append(j)
+        columns.append(np.column_stack([np.where(known, above, np.nan), np.where(above, values, np.nan)]))
+    return tuple(hurdles), np.hstack(columns)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from materia.crystal import Crystal
 from materia.errors import ConfigError, DatasetError
-from materia.quantities import Form, Quantity
+from materia.quantities import Form, Kind, Quantity
 from materia.surrogate._assemble import assemble, identity
 from materia.surrogate._device import resolve_device, threads
 from materia.surrogate._drift import BEYOND, unseen_distances
@@ -84,7 +84,8 @@ def read_out(
         drawn = np.random.default_rng(seed).permutation(len(population))[:POPULATION]
         others, _ = told_of(source, [population[i] for i in np.sort(drawn)])
         scales = Told(np.vstack([told.raw, others.raw]), told.ends).scales()
-        whole = Readout.fitted(scales, told, labels, seed)
+        bounds = [q.lower if q.form is Form.SCALAR and q.kind is not Kind.EXTENSIVE else None for q in quantities]
+        whole = Readout.fitted(scales, told, labels, seed, bounds)
         report(1)
         found = _left_out(examples, folds, told, latents, labels, scales, seed, source, report)
     members = tuple(
@@ -93,7 +94,11 @@ def read_out(
     card = {
         **(about or {}),
         **identity(examples, quantities, settings, source, seed),
-        "readout": {"networks": source.networks_card, "priors": [prior.to_json() for prior in whole.priors]},
+        "readout": {
+            "networks": source.networks_card,
+            "priors": [prior.to_json() for prior in whole.priors],
+            "hurdles": list(whole.hurdles),
+        },
     }
     return assemble(members, examples, labels, quantities, settings, source, found, card, whole)
 

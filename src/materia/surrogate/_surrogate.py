@@ -139,8 +139,9 @@ class Surrogate:
         layout, embedding = self.layout, np.concatenate([r[2] for r in results], axis=1)
         columns, spreads = np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
         evidence = Evidence.of(columns, spreads, distances, self.members[0].network.layout)
+        above: Mapping[int, tuple[NDArray[np.float64], ...]] = {}
         if self.readout is not None:
-            evidence = self.readout.evidence(evidence, embedding, store)
+            evidence, above = self.readout.evidence(evidence, embedding, store)
         learned, figures, bounded = evidence.columns, evidence.figures, self.bounded(evidence.figures)
         mean, std, size = np.empty_like(figures), np.empty_like(figures), np.ones_like(figures)
         ends, found = {}, {}
@@ -173,6 +174,7 @@ class Surrogate:
             forms=layout.forms,
             ends=ends,
             tensors=found,
+            hurdles={self.targets[j]: parts for j, parts in above.items()},
         )
 
     def remoteness(self, predictions: Predictions) -> NDArray[np.float64]:
@@ -281,7 +283,7 @@ def _readout(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Readout 
     if "readout" not in card:
         return None
     arrays = {n.removeprefix("readout."): t for n, t in tensors.items() if n.startswith("readout.")}
-    return Readout.from_file(arrays, card["readout"]["priors"])
+    return Readout.from_file(arrays, card["readout"]["priors"], card["readout"].get("hurdles", ()))
 
 
 def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:

@@ -99,7 +99,7 @@ def play(pool: KnownPool, settings: ReplaySettings, strategy: StrategySettings, 
         rows = tried[~fails[tried]]
         learned = learner.learn(pool, rows, {q: pool.values[q][rows] for q in names}, seed * 100_003 + number)
         columns = pool.complete(learned.columns, rows.tolist(), conditions, expected=search.hull == "expected")
-        beliefs = Beliefs(columns)
+        beliefs = Beliefs(columns, learned.hurdles)
         chance = success(pool, tried, fails, seed * 100_003 + number) if search.failures == "learn" else None
         view = PoolView(
             len(pool),

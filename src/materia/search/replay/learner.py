@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from materia.errors import ConfigError
 from materia.plugins import installed
+from materia.search._beliefs import Hurdle
 from materia.search._gauss import Floats
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ class Learned:
     Attributes:
         columns: quantity -> (mean (n,), std (n,)) in its unit.
         embedding: (n, d), or None.
+        hurdles: more about quantities that many candidates have at their physical bound.
     """
 
     columns: dict[str, tuple[Floats, Floats]]
     embedding: np.ndarray | None = None
+    hurdles: Mapping[str, Hurdle] = field(default_factory=dict)
 
 
 @runtime_checkable
