@@ -124,9 +124,9 @@ def test_metals_are_learned_apart(pool: KnownPool) -> None:
 
 def test_few_metals_or_none_are_no_class_of_their_own(pool: KnownPool) -> None:
     rows, values = np.arange(30), np.concatenate([np.zeros(7), pool.values[GAP][7:30]])
-    learner = GaussianProcess(BASE, device="cpu", hurdle=True)
+    learner = GaussianProcess(BASE, device="cpu")
     assert not learner.learn(pool, rows, {GAP: values}, seed=0).hurdles
-    one = GaussianProcess(BASE, device="cpu").learn(pool, rows, {GAP: values}, seed=0)
+    one = GaussianProcess(BASE, device="cpu", hurdle=False).learn(pool, rows, {GAP: values}, seed=0)
     np.testing.assert_array_equal(learner.learn(pool, rows, {GAP: values}, seed=0).columns[GAP][0], one.columns[GAP][0])
 
 

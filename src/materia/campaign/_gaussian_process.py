@@ -36,7 +36,7 @@ class GaussianProcess:
             labels; all are learned from.
     """
 
-    def __init__(self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = False) -> None:
+    def __init__(self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = True) -> None:
         self.model = str(resource("data/weights/base")) if model == "base" else model
         self.device, self.fitted_on, self.hurdle = device, fitted_on, hurdle
         self._pool: KnownPool | None = None

@@ -18,7 +18,7 @@ from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings, StrategySettings
 from materia.search.replay._trajectory import Trajectory, play
 
-FORMAT = 1  # raise it when a change makes runs differ: kept ones are then made anew
+FORMAT = 2  # raise it when a change makes runs differ: kept ones are then made anew
 
 Report = Callable[[int, int], None]
 Todo = tuple[StrategySettings, int]
