@@ -24,7 +24,7 @@ from materia.search._recalibration import Recalibration
 from materia.search._remaining import Effort
 from materia.search._room import Room, room_left
 from materia.search.replay import KnownPool, ReplaySettings, Trajectory, play, play_all, stopping, summarise
-from materia.search.replay._run import run_key
+from materia.search.replay._run import OF_LEARNERS, run_key
 from materia.search.replay._stopping import bounds, oracle_step
 
 WINDOW = Conditions([Objective(quantity="gap_pbe", window=(1.0, 2.0))])
@@ -348,6 +348,18 @@ def test_runs_without_rules_keep_their_keys(toy: tuple[KnownPool, ReplaySettings
     pool, settings = toy
     assert run_key(pool, settings, settings.strategies[1], 0) == "4c5992346e17589f7011f3ca"
     assert run_key(pool, settings, settings.strategies[0], 0) != run_key(pool, settings, settings.strategies[1], 0)
+
+
+def test_runs_of_a_learner_that_has_changed_are_made_anew(
+    toy: tuple[KnownPool, ReplaySettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, settings = toy
+    before = [run_key(pool, settings, strategy, 0) for strategy in settings.strategies[:2]]
+    monkeypatch.setitem(OF_LEARNERS, settings.strategies[1].learner, 3)
+    after = [run_key(pool, settings, strategy, 0) for strategy in settings.strategies[:2]]
+    assert after[1] != before[1]
+    same = settings.strategies[0].learner != settings.strategies[1].learner
+    assert (after[0] == before[0]) == same
 
 
 def test_a_replay_refuses_rules_on_costs_it_does_not_predict(toy: tuple[KnownPool, ReplaySettings]) -> None:

@@ -18,7 +18,8 @@ from materia.search.replay._pool import KnownPool
 from materia.search.replay._settings import ReplaySettings, StrategySettings
 from materia.search.replay._trajectory import Trajectory, play
 
-FORMAT = 2  # raise it when a change makes runs differ: kept ones are then made anew
+FORMAT = 1  # raise it when a change makes runs differ: kept ones are then made anew
+OF_LEARNERS = {"gaussian_process": 2}  # the same, where runs of one learner differ
 
 Report = Callable[[int, int], None]
 Todo = tuple[StrategySettings, int]
@@ -82,6 +83,8 @@ def run_key(pool: KnownPool, settings: ReplaySettings, strategy: StrategySetting
         "strategy": _essence(strategy, settings, pool),
         "seed": seed,
     }
+    if strategy.learner in OF_LEARNERS:
+        about["learner"] = OF_LEARNERS[strategy.learner]
     if settings.failures is not None:
         about["failures"] = settings.failures.model_dump(mode="json")
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
