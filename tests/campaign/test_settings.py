@@ -114,3 +114,13 @@ def test_relative_paths_are_relative_to_the_campaign_file(tmp_path: Path) -> Non
     assert settings.space.files == (tmp_path / "mine.cif",)
     assert settings.data == str(tmp_path / "labels")
     assert settings.compute.stores == (str((tmp_path / "../other").resolve()),)
+
+
+def test_so_are_those_of_a_ladder_each_beside_the_others(tmp_path: Path) -> None:
+    potential = {"calculator": "ase.calculators.emt:EMT", "weights": ["own.pt"]}
+    competing = {"prototypes": [], "files": ["known.cif"]}
+    ladder = {"potentials": {"own": potential}, "references": "elements.json", "competing": competing}
+    settings = load_settings(written(tmp_path, **{f"ladder__{key}": value for key, value in ladder.items()})).ladder
+    assert settings.references == tmp_path / "elements.json"
+    assert settings.competing is not None and settings.competing.files == (tmp_path / "known.cif",)
+    assert [Path(weights) for weights in settings.potentials["own"].weights] == [tmp_path / "own.pt"]

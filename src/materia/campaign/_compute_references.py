@@ -10,7 +10,7 @@ from pathlib import Path
 from materia.campaign._database import CampaignDatabase, storage_errors
 from materia.campaign._folder import check_engine
 from materia.campaign._ladder import stores_named
-from materia.campaign._references import references_for
+from materia.campaign._references import read_references, references_for
 from materia.campaign._settings import CampaignSettings, load_settings
 from materia.compute import DriverLock, Estimates, JobManager, Ledger, open_backend
 from materia.crystal import Crystal
@@ -121,16 +121,7 @@ def _file_of(settings: CampaignSettings) -> Path:
 
 def _kept(path: Path, own: Level) -> References:
     """What the file holds; nothing where there is none."""
-    if not path.is_file():
-        return References(own.name, level_hash(own), {})
-    kept = References.load(path)
-    if kept.level_hash != level_hash(own):
-        raise ConfigError(
-            f"{path} holds references at level {kept.level!r} ({kept.level_hash}), not at {own.name!r}",
-            where="ladder.references",
-            remedy="name a file for each level",
-        )
-    return kept
+    return read_references(path, own) if path.is_file() else References(own.name, level_hash(own), {})
 
 
 def _job(element: str, reference: ElementReference, own: Level, ranks: int) -> JobSpec:

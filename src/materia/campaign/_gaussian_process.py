@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.special import ndtr
 
 from materia.campaign._said_once import said_once
 from materia.quantities import quantity
 from materia.resources import resource
 from materia.search import Hurdle
 from materia.search.replay import KnownPool, Learned
-from materia.surrogate import LEAST_AT_BOUND, Prior, Surrogate, told_of
+from materia.surrogate import Prior, Surrogate, above_bound, chance_above, told_of
 
 Floats = NDArray[np.float64]
 
@@ -59,12 +58,12 @@ class GaussianProcess:
         for name, values in labels.items():
             columns[name] = given(name, rows, values)
             bound = quantity(name).lower if self.hurdle else None
-            above = np.ones(len(values), dtype=bool) if bound is None else values > bound
-            if min(above.sum(), (~above).sum()) < LEAST_AT_BOUND:
+            above = None if bound is None else above_bound(values, bound)
+            if above is None:
                 continue
             middle, spread = given(f"{name} above its bound", rows, above.astype(np.float64))
             where = given(f"{name} where above", rows[above], values[above])
-            hurdles[name] = Hurdle(ndtr((middle - 0.5) / spread), *where)
+            hurdles[name] = Hurdle(chance_above(middle, spread), *where)
         return Learned(columns, latents, hurdles)
 
     def _matrix(self, pool: KnownPool) -> tuple[Floats, tuple[int, int, int], np.ndarray]:

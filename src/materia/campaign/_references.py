@@ -37,11 +37,21 @@ def references_of(ladder: LadderSettings) -> References | None:
             where="ladder.references",
             remedy="compute them with `materia references CAMPAIGN-FILE`, or leave it out: no formation energies then",
         )
+    return read_references(file, own)
+
+
+def read_references(file: Path, level: Level) -> References:
+    """Those in a file, which have to be at this level.
+
+    Raises:
+        ConfigError: they are at another one.
+        DatasetError: the file is not there, or damaged.
+    """
     found = References.load(file)
-    if found.level_hash != level_hash(own):
+    if found.level_hash != level_hash(level):
         raise ConfigError(
             f"{file} holds references at level {found.level!r} ({found.level_hash}), and the ladder computes at "
-            f"{own.name!r} ({level_hash(own)})",
+            f"{level.name!r} ({level_hash(level)})",
             where="ladder.references",
             remedy="name a file for each level",
         )

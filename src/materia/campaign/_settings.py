@@ -125,7 +125,7 @@ def _rooted(content: dict[str, Any], file: Path) -> dict[str, Any]:
     if isinstance(ladder, dict) and isinstance(ladder.get("potentials"), dict):
         content["ladder"] = {**ladder, "potentials": _rooted_weights(ladder["potentials"], file)}
     if isinstance(ladder, dict) and isinstance(ladder.get("references"), str):
-        content["ladder"] = ladder = {**ladder, "references": rooted(ladder["references"], file)}
+        content["ladder"] = {**content["ladder"], "references": rooted(ladder["references"], file)}
     competing = ladder.get("competing") if isinstance(ladder, dict) else None
     if isinstance(competing, dict) and isinstance(competing.get("files"), list):
         phases = [rooted(str(path), file) for path in competing["files"]]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from materia.surrogate._predictions import Predictions
     from materia.surrogate._prior import Prior
     from materia.surrogate._pyg import from_pyg, pyg_loader, to_pyg
-    from materia.surrogate._readout import LEAST_AT_BOUND
+    from materia.surrogate._readout import above_bound, chance_above
     from materia.surrogate._regression import told_of
     from materia.surrogate._start import pretrained_card
     from materia.surrogate._strata import badly_covered
@@ -34,12 +34,13 @@ _HOME = {
     "Drift": "_drift",
     "Example": "_example",
     "GraphStore": "_graph",
-    "LEAST_AT_BOUND": "_readout",
     "Network": "_network",
     "Predictions": "_predictions",
     "Prior": "_prior",
     "Surrogate": "_surrogate",
+    "above_bound": "_readout",
     "badly_covered": "_strata",
+    "chance_above": "_readout",
     "composition_statistics": "_composition",
     "element_features": "_elements",
     "from_pyg": "_pyg",
@@ -54,7 +55,6 @@ _HOME = {
 }
 
 __all__ = [
-    "LEAST_AT_BOUND",
     "Batch",
     "Drift",
     "Example",
@@ -64,7 +64,9 @@ __all__ = [
     "Prior",
     "Surrogate",
     "SurrogateSettings",
+    "above_bound",
     "badly_covered",
+    "chance_above",
     "composition_statistics",
     "element_features",
     "from_pyg",

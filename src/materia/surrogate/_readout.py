@@ -123,7 +123,7 @@ class Readout:
         mean, std = self.read(Told.of(networks.figures, latents, store).raw)
         first = mean.shape[1] - 2 * len(self.hurdles)
         above = {
-            j: (ndtr((mean[:, k] - 0.5) / std[:, k]), mean[:, k + 1], std[:, k + 1])
+            j: (chance_above(mean[:, k], std[:, k]), mean[:, k + 1], std[:, k + 1])
             for j, k in zip(self.hurdles, range(first, mean.shape[1], 2), strict=True)
         }
         return self.said(mean[:, :first], std[:, :first], networks.distance), above
@@ -176,9 +176,25 @@ def _with_parts(labels: Floats, bounds: Sequence[float | None]) -> tuple[tuple[i
         if bound is None:
             continue
         values = labels[:, j]
-        known, above = ~np.isnan(values), values > bound
-        if min((known & above).sum(), (known & ~above).sum()) < LEAST_AT_BOUND:
+        known = ~np.isnan(values)
+        if (above := above_bound(values[known], bound)) is None:
             continue
         hurdles.append(j)
-        columns.append(np.column_stack([np.where(known, above, np.nan), np.where(above, values, np.nan)]))
+        parts = np.full((len(values), 2), np.nan)
+        parts[known, 0] = above
+        parts[known, 1] = np.where(above, values[known], np.nan)
+        columns.append(parts)
     return tuple(hurdles), np.hstack(columns)
+
+
+def above_bound(values: Floats, bound: float) -> NDArray[np.bool_] | None:
+    """(k,) which labels (k,) lie above a physical bound; None where too few do, or too few lie at it, to learn from."""
+    above = values > bound
+    return above if min(above.sum(), (~above).sum()) >= LEAST_AT_BOUND else None
+
+
+def chance_above(mean: Floats, std: Floats) -> Floats:
+    """(n,) probability to lie above the bound, by a process that learned 1 for labels above it and 0 for those at it,
+    and says mean (n,) and std (n,): least-squares classification (Rasmussen and Williams, chapter 6.5; see ``_prior``).
+    """
+    return np.asarray(ndtr((mean - 0.5) / std))
