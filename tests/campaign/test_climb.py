@@ -173,7 +173,8 @@ def test_own_pairs_of_earlier_rounds_alone_recalibrate_the_map(finished: tuple[I
     with open_driver(None, campaign.folder) as driver:
         dear = Dear(driver.campaign)
         assert dear._map("gap_hse06_on_pbe", 0) is GapMap.shipped()
-        counts = [dear._map("gap_hse06_on_pbe", number).n_own for number in (0, 1, 2)]
+        maps = [dear._map("gap_hse06_on_pbe", number) for number in (0, 1, 2)]
+        counts = [0 if found.own is None else found.own.n for found in maps]
         computed = [sum(p.state is PickState.COMPUTED for p in r.picks) for r in record.rounds]
         assert counts == np.cumsum([0, *computed]).tolist()
         for row in driver.campaign.database.picks():

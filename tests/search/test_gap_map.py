@@ -9,7 +9,8 @@ import pytest
 
 from materia.crystal import Crystal
 from materia.errors import SearchError
-from materia.search import DearGaps, GapMap, composition_features, spin_orbit_closing
+from materia.search import DearGaps, GapMap, Hurdle, composition_features, scenarios, spin_orbit_closing
+from materia.search._own_errors import AMPLITUDE, COMMON, OwnErrors
 
 EDGES = (0.0, 0.5, 1.1, 1.7, 3.0, 100.0)
 
@@ -101,26 +102,81 @@ def test_bands_that_overlap_a_little_may_part_and_those_that_overlap_much_do_not
 
 def test_an_uncertain_pbe_gap_widens_what_is_believed(shipped: GapMap) -> None:
     x = features(["Ga", "P"])
-    sharp = shipped.uncertain(x, np.array([1.6]), np.array([0.0]))
+    sharp, _ = shipped.uncertain(x, (np.array([1.6]), np.array([0.0])))
     exact = shipped.predict(x, np.array([1.6])).moments()
     assert [float(v[0]) for v in sharp] == pytest.approx([float(v[0]) for v in exact])
-    mean, std = shipped.uncertain(x, np.array([1.6]), np.array([0.4]))
+    (mean, std), hurdle = shipped.uncertain(x, (np.array([1.6]), np.array([0.4])))
     assert abs(mean[0] - sharp[0][0]) < 0.1
     assert std[0] == pytest.approx(np.hypot(0.4, sharp[1][0]), rel=0.3)
+    assert hurdle.chance[0] > 0.99
+    assert hurdle.mean[0] == pytest.approx(mean[0], rel=0.01)
 
 
-def test_one_s_own_pairs_move_and_sharpen_the_map(shipped: GapMap) -> None:
+def test_what_may_be_a_metal_keeps_that_chance_beyond_pbe(shipped: GapMap) -> None:
+    """Half of such candidates have no PBE gap: then HSE06 opens one as composition says, else as of a gap."""
+    x = features(["Ga", "P"])
+    closed = float(shipped.predict(x, np.array([0.0])).chance_open[0])
+    (mean, _), hurdle = shipped.uncertain(x, Hurdle(np.array([0.5]), np.array([1.6]), np.array([0.1])))
+    assert hurdle.chance[0] == pytest.approx(0.5 + 0.5 * closed, abs=0.01)
+    assert mean[0] == pytest.approx(hurdle.chance[0] * hurdle.mean[0])
+    (if_open, _), _ = shipped.uncertain(x, (np.array([1.6]), np.array([0.1])))
+    assert 0.5 * if_open[0] < mean[0] < 0.7 * if_open[0]
+
+
+def test_scenarios_weigh_what_they_stand_for() -> None:
+    """By hand: of N(1, 0.5²) 2.3 % is below 0, of the hurdle a quarter is closed."""
+    normal = scenarios((np.array([1.0]), np.array([0.5])))
+    assert sum(w[0] for w, _ in normal) == pytest.approx(1)
+    assert sum(w[0] * gap[0] for w, gap in normal) == pytest.approx(1.0)
+    parts = scenarios(Hurdle(np.array([0.75]), np.array([1.0]), np.array([0.5])))
+    assert sum(w[0] for w, _ in parts) == pytest.approx(1)
+    assert sum(w[0] for w, gap in parts if gap[0] == 0.0) == pytest.approx(0.25)
+    assert sum(w[0] * gap[0] for w, gap in parts) == pytest.approx(0.75)
+
+
+def test_one_s_own_pairs_move_and_sharpen_the_map_where_composition_is_alike(shipped: GapMap) -> None:
     names = [["Ga", "P"], ["Al", "P"], ["Zn", "S"], ["Mg", "Te"], ["Al", "As"], ["B", "P"], ["Zn", "Se"], ["Be", "Te"]]
     x, pbe = np.tile(features(*names), (4, 1)), np.tile(np.linspace(0.8, 2.5, 8), 4)
-    published = shipped.predict(x, pbe).centre
-    own = shipped.recalibrated(x, pbe, published + 0.3)
-    assert own.n_own == 32
-    assert own.offset == pytest.approx(0.3 * 32 / 42)
-    assert own.stretch < 0.8
-    same = shipped.recalibrated(x, np.zeros(32), published)  # closed in PBE: they say nothing of open ones
+    published = shipped.predict(x, pbe)
+    own = shipped.recalibrated(x, pbe, published.centre + 0.3)
+    assert own.own is not None
+    assert own.own.n == 32
+    there, far = own.predict(x, pbe), own.predict(features(["Cs", "F"]), np.array([5.0]))
+    assert there.centre - published.centre == pytest.approx(np.full(32, 0.3), abs=0.06)
+    assert (there.scale < published.scale).all()
+    usual = shipped.predict(features(["Cs", "F"]), np.array([5.0]))
+    assert abs(far.centre[0] - usual.centre[0]) < 0.15, "half of what is in common, no more"
+    assert far.scale[0] > usual.scale[0], "what they have not seen is less certain than they thought"
+    same = shipped.recalibrated(x, np.zeros(32), published.centre)  # closed in PBE: they say nothing of open ones
     assert same is shipped
-    noise = np.random.default_rng(1).normal(0, 1.0, 32)
-    assert shipped.recalibrated(x, pbe, np.maximum(published + noise, 0.1)).stretch > 1.5
+
+
+def test_own_pairs_say_nothing_of_gaps_that_pbe_closes(shipped: GapMap) -> None:
+    x = features(["Zn", "S"], ["Zn", "Se"])
+    own = shipped.recalibrated(x, np.array([2.0, 1.2]), np.array([3.6, 2.6]))
+    closed, overlap = np.zeros(2), np.array([0.1, 0.3])
+    for known in (None, overlap):
+        mine, theirs = (m.predict(x, closed, overlap=known).chance(0.5, 1.5) for m in (own, shipped))
+        assert mine == pytest.approx(theirs)
+
+
+def test_the_process_over_own_errors_by_hand() -> None:
+    """One pair, off by 0.4 eV with a noise of 0.2: the mean is the covariance over the variance plus the noise, twice
+    as far as one feature's standard deviation reaches it is less."""
+    found = OwnErrors.of(np.zeros((1, 1)), np.array([0.4]), np.array([0.2]))
+    mean, std = found.at(np.array([[0.0], [2.0], [50.0]]))
+    prior, noise = AMPLITUDE**2 + COMMON**2, 0.2**2
+    shared = np.array([prior, COMMON**2 + AMPLITUDE**2 * np.exp(-2.0), COMMON**2])
+    assert mean == pytest.approx(shared / (prior + noise) * 0.4)
+    assert std == pytest.approx(np.sqrt(prior - shared**2 / (prior + noise)))
+
+
+def test_of_very_many_pairs_an_even_selection_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("materia.search._own_errors.MOST", 50)
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    found = OwnErrors.of(x, np.full(400, 0.2), np.full(400, 0.1))
+    assert found.n == 50
+    assert found.at(x)[0].mean() == pytest.approx(0.2, abs=0.05)
 
 
 def test_spin_orbit_coupling_takes_more_from_heavier_anions() -> None:

@@ -11,7 +11,7 @@ from materia import quantities as q
 from materia.campaign._folder import Campaign
 from materia.crystal import Crystal
 from materia.record import PickState
-from materia.search import DearGaps, GapMap, composition_features, spin_orbit_closing
+from materia.search import DearGaps, GapMap, Hurdle, composition_features, spin_orbit_closing
 from materia.simulation import level_hash
 
 DEAR = (q.GAP_HSE06_ON_PBE, q.GAP_HSE06_SOC_ON_PBE)
@@ -26,16 +26,16 @@ class Dear:
         self.campaign, self.digest = campaign, level_hash(campaign.settings.ladder.own)
         self._maps: dict[tuple[str, int], GapMap] = {}
 
-    def believed(self, name: str, pbe: Column, before_round: int) -> Column:
-        """(n,) mean and (n,) standard deviation of a dear gap for all candidates of the pool.
+    def believed(self, name: str, pbe: Column | Hurdle, before_round: int) -> tuple[Column, Hurdle]:
+        """(n,) mean and (n,) standard deviation of a dear gap for all candidates of the pool, and its hurdle.
 
         Args:
             name: one of ``DEAR``.
-            pbe: the same of the PBE gap.
+            pbe: what is believed of the PBE gap: mean and standard deviation, or a hurdle.
             before_round: what later picks found is not used.
         """
         closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
-        return self._map(name, before_round).uncertain(self._pool_features, *pbe, closing, blur)
+        return self._map(name, before_round).uncertain(self._pool_features, pbe, closing, blur)
 
     def in_pool(self, name: str, gap_pbe: NDArray[np.float64], before_round: int) -> DearGaps:
         """What would be believed of all candidates if their PBE gaps (n,) were computed; arguments as above."""

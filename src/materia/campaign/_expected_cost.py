@@ -58,14 +58,15 @@ def _passes(
     )
     dear = [name for name in DEAR if name in conditions.intervals]
     if q.GAP_PBE in known and q.GAP_PBE in beliefs.quantities and dear:
-        passed = []
-        for gap in scenarios(*beliefs.column(q.GAP_PBE)):
+        passed = np.zeros(beliefs.n)
+        hurdle = beliefs.hurdle(q.GAP_PBE)
+        for weight, gap in scenarios(beliefs.column(q.GAP_PBE) if hurdle is None else hurdle):
             chance = rest
             for name in dear:
                 expected = knowledge.dear.in_pool(name, gap, before_round)
                 chance = chance * expected.chance(*conditions.intervals[name])
-            passed.append(chance >= least)
-        return np.asarray(met * np.mean(passed, axis=0), dtype=np.float64)
+            passed += weight * (chance >= least)
+        return np.asarray(met * passed, dtype=np.float64)
     for name in dear:
         rest = rest * chances[name]
     return np.asarray(met * (rest >= least), dtype=np.float64)

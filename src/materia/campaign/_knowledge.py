@@ -205,7 +205,7 @@ class Knowledge:
         """
         if not predictions.columns:
             return None
-        columns = dict(predictions.columns)
+        columns, hurdles = dict(predictions.columns), dict(predictions.hurdles)
         wanted = self._wanted
         if q.ENERGY_ABOVE_HULL in wanted and q.FORMATION_ENERGY in columns:
             mean, std = columns[q.FORMATION_ENERGY]
@@ -219,7 +219,8 @@ class Knowledge:
         if q.GAP_PBE in columns:
             earlier = len(self.campaign.database.rounds()) if before_round is None else before_round
             for name in wanted & set(DEAR):
-                columns[name] = self.dear.believed(name, columns[q.GAP_PBE], earlier)
+                pbe = hurdles.get(q.GAP_PBE, columns[q.GAP_PBE])
+                columns[name], hurdles[name] = self.dear.believed(name, pbe, earlier)
         if q.SUPPLY_RISK in wanted:
             columns[q.SUPPLY_RISK] = (self._risks, np.zeros(len(self._risks)))
-        return Beliefs(columns, {name: hurdle for name, hurdle in predictions.hurdles.items() if name in columns})
+        return Beliefs(columns, {name: hurdle for name, hurdle in hurdles.items() if name in columns})

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from materia.search._conditions import Conditions, Verdict
     from materia.search._decider import Decider, Decision
     from materia.search._features import cell_features, composition_features
-    from materia.search._gap_map import DearGaps, GapMap, scenarios
+    from materia.search._gap_map import DearGaps, GapMap
     from materia.search._rank import Entry, Ranked, rank
     from materia.search._remaining import Effort, Remaining, remaining
     from materia.search._sampler import PoolSampler, reserving_ask
+    from materia.search._scenarios import scenarios
     from materia.search._settings import Constraint, Objective, SearchSettings, StopSettings
     from materia.search._spin_orbit import spin_orbit_closing
     from materia.search._stages import gain_of_both, gain_of_dear
@@ -50,7 +51,7 @@ _HOME = {
     "rank": "_rank",
     "remaining": "_remaining",
     "reserving_ask": "_sampler",
-    "scenarios": "_gap_map",
+    "scenarios": "_scenarios",
     "spin_orbit_closing": "_spin_orbit",
 }
 

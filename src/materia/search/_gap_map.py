@@ -18,14 +18,15 @@ import numpy as np
 
 from materia.errors import SearchError
 from materia.resources import resource
+from materia.search._beliefs import Hurdle
 from materia.search._gauss import Floats
+from materia.search._own_errors import OwnErrors
+from materia.search._scenarios import Uncertain, scenarios
 
 CLOSED = 0.01  # eV: a PBE gap up to here counts as closed
 BELOW_ZERO = 0.5  # weight of the networks where PBE's bands overlap by a known amount
 BLOCK = 20_000  # rows at a time, so that a pool of a million needs no gigabytes
-NODES = 9  # equally likely values of an uncertain PBE gap
-# Errors that were made on so many pairs of one's own weigh as much as those on the published ones.
-PRIOR_PAIRS = 10.0
+MEDIAN_TO_STD = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,16 @@ class DearGaps:
 
     def moments(self) -> tuple[Floats, Floats]:
         """(n,) mean and standard deviation."""
-        z_mean, z_square = self.errors.mean(), (self.errors**2).mean()
-        mean = self.centre + self.scale * z_mean
-        square = self.centre**2 + 2 * self.centre * self.scale * z_mean + self.scale**2 * z_square
-        left, left_square = self._left_open()
-        mean = self.trust * mean + (1 - self.trust) * self.chance_open * left
-        square = self.trust * square + (1 - self.trust) * self.chance_open * left_square
+        _, mean, square = self.above()
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
-    def _left_open(self) -> tuple[Floats, Floats]:
-        """(n,) means of max(opened - closing, 0) and of its square, by sums over those quantiles that are left."""
-        left = np.searchsorted(self.opened, self.closing, side="right")
-        count = len(self.opened) - left
-        sums = [np.append(np.cumsum(self.opened[::-1] ** power)[::-1], 0.0)[left] for power in (1, 2)]
-        mean = (sums[0] - count * self.closing) / len(self.opened)
-        square = (sums[1] - 2 * self.closing * sums[0] + count * self.closing**2) / len(self.opened)
-        return mean, square
+    def above(self) -> tuple[Floats, Floats, Floats]:
+        """(n,) probability that the gap is open, and means of the gap and of its square: what would be below 0 is 0."""
+        known = _positive(self.errors, self.centre, self.scale)
+        opened = _positive(self.opened, -self.closing, np.ones_like(self.closing))
+        weights = self.trust, (1 - self.trust) * self.chance_open
+        chance, mean, square = (np.asarray(weights[0] * a + weights[1] * b) for a, b in zip(known, opened, strict=True))
+        return chance, mean, square
 
 
 @dataclass(frozen=True)
@@ -87,16 +82,12 @@ class GapMap:
     Attributes:
         arrays: weights by name.
         card: what it was trained on, and the errors it made on formulas it had not seen.
-        offset: eV by which dear gaps lie above those predicted.
-        stretch: factor on the unit of error.
-        n_own: pairs that offset and stretch come from.
+        own: errors that it made on one's own pairs, by composition; None: nothing is known of them.
     """
 
     arrays: dict[str, Floats]
     card: dict[str, Any]
-    offset: float = 0.0
-    stretch: float = 1.0
-    n_own: int = 0
+    own: OwnErrors | None = None
 
     @classmethod
     def shipped(cls) -> GapMap:
@@ -134,13 +125,18 @@ class GapMap:
         less = np.broadcast_to(np.asarray(closing, dtype=np.float64), gap.shape)
         a = self.arrays
         members = forward(a, (inputs(x, gap) - a["mean"]) / a["spread"])
-        scale = np.sqrt(a["floor"].item() ** 2 + a["slope"].item() ** 2 * members.var(0))
+        centre, scale = gap + members.mean(0) - less, self._scale(members)
+        is_open = gap > CLOSED
+        if self.own is not None:
+            error, unsure = self.own.at(self._normalised(x))
+            centre = centre + np.where(is_open, error, 0.0)
+            scale = np.where(is_open, np.hypot(self._core * scale, unsure), scale)
         logit = ((x - a["closed_mean"]) / a["closed_spread"]) @ a["closed_weights"] + a["closed_bias"].item()
         below = np.zeros(len(gap)) if overlap is None else np.asarray(overlap, dtype=np.float64)
         return DearGaps(
-            centre=gap - below + members.mean(0) - less + self.offset,
-            scale=np.hypot(scale * self.stretch, blur),
-            trust=np.where(gap > CLOSED, 1.0, 0.0 if overlap is None else BELOW_ZERO),
+            centre=centre - below,
+            scale=np.hypot(scale, blur),
+            trust=np.where(is_open, 1.0, 0.0 if overlap is None else BELOW_ZERO),
             chance_open=1 / (1 + np.exp(-logit)),
             errors=a["errors"],
             opened=a["opened"],
@@ -157,45 +153,55 @@ class GapMap:
     ) -> GapMap:
         """The map held against n pairs of one's own level; arguments as of :meth:`predict`, ``dear`` (n,) eV.
 
-        Those with both gaps open give an offset (median error) and a stretch (median absolute deviation over that of
-        the published pairs), each drawn to that of the published ones as if by ``PRIOR_PAIRS`` further pairs.
+        Those with both gaps open tell by composition how far the map is off (:class:`OwnErrors`). Where PBE leaves no
+        gap it stays as it is: errors of open ones say nothing there, by the pairs in data/dataset.
         """
         both = (np.asarray(gap_pbe) > CLOSED) & (np.asarray(dear) > CLOSED)
-        n = int(both.sum())
-        if n == 0:
+        if not both.any():
             return self
         less, unsure = (np.broadcast_to(np.asarray(a, dtype=np.float64), both.shape)[both] for a in (closing, blur))
-        plain = replace(self, offset=0.0, stretch=1.0)
-        found = plain.predict(np.asarray(composition)[both], np.asarray(gap_pbe)[both], less, unsure)
-        error = np.asarray(dear)[both] - found.centre
-        offset = float(np.median(error)) * n / (n + PRIOR_PAIRS)
-        own = np.median(np.abs(error - offset) / found.scale)
-        usual = np.median(np.abs(self.arrays["errors"]))
-        stretch = float(np.sqrt((n * (own / usual) ** 2 + PRIOR_PAIRS) / (n + PRIOR_PAIRS)))
-        return replace(self, offset=offset, stretch=stretch, n_own=n)
+        x = np.asarray(composition, dtype=np.float64)[both]
+        found = replace(self, own=None).predict(x, np.asarray(gap_pbe)[both], less)
+        noise = np.hypot(self._core * found.scale, unsure)
+        own = OwnErrors.of(self._normalised(x), np.asarray(dear)[both] - found.centre, noise)
+        return replace(self, own=own)
+
+    def _normalised(self, composition: Floats) -> Floats:
+        n = composition.shape[1]
+        return np.asarray((composition - self.arrays["mean"][:n]) / self.arrays["spread"][:n])
+
+    def _scale(self, members: Floats) -> Floats:
+        """(n,) unit of error of the networks, eV, for their (members, n) outputs."""
+        a = self.arrays
+        return np.asarray(np.sqrt(a["floor"].item() ** 2 + a["slope"].item() ** 2 * members.var(0)))
+
+    @property
+    def _core(self) -> float:
+        """Standard deviation of the published errors over their unit, were it not for their tails."""
+        return float(MEDIAN_TO_STD * np.median(np.abs(self.arrays["errors"])))
 
     def uncertain(
         self,
         composition: np.ndarray,
-        mean: np.ndarray,
-        std: np.ndarray,
+        gap_pbe: Uncertain,
         closing: np.ndarray | float = 0.0,
         blur: np.ndarray | float = 0.0,
-    ) -> tuple[Floats, Floats]:
-        """(n,) mean and standard deviation of the dear gap, for PBE gaps known as N(mean, std²). Other arguments as of
-        :meth:`predict`."""
-        parts = [self.predict(composition, gap, closing, blur).moments() for gap in scenarios(mean, std)]
-        centre = np.mean([m for m, _ in parts], axis=0)
-        square = np.mean([m**2 + s**2 for m, s in parts], axis=0)
-        return centre, np.sqrt(np.maximum(square - centre**2, 0.0))
+    ) -> tuple[tuple[Floats, Floats], Hurdle]:
+        """What HSE06 will say where the PBE gap is not computed yet; other arguments as of :meth:`predict`.
 
+        Args:
+            gap_pbe: what is believed of it.
 
-def scenarios(mean: np.ndarray, std: np.ndarray) -> list[Floats]:
-    """``NODES`` times (n,) equally likely PBE gaps out of N(mean, std²); negative ones are closed."""
-    from scipy.stats import norm
-
-    nodes = norm.ppf((np.arange(NODES) + 0.5) / NODES)
-    return [np.maximum(mean + z * std, 0.0) for z in nodes]
+        Returns:
+            (n,) mean and standard deviation of the dear gap, and whether it is open, and where if it is.
+        """
+        parts = np.zeros((3, len(composition)))
+        for weight, gap in scenarios(gap_pbe):
+            parts += weight * np.array(self.predict(composition, gap, closing, blur).above())
+        chance, mean, square = parts
+        least = np.maximum(chance, 1e-12)
+        spread = np.sqrt(np.maximum(square / least - (mean / least) ** 2, 1e-6))
+        return (mean, np.sqrt(np.maximum(square - mean**2, 0.0))), Hurdle(chance, mean / least, spread)
 
 
 def inputs(composition: np.ndarray, gap_pbe: np.ndarray) -> Floats:
@@ -222,6 +228,16 @@ def _share(quantiles: Floats, x: Floats | float) -> Floats:
     """(n,) share of a distribution at or below x, from its quantiles at (k + 1/2) / K."""
     levels = (np.arange(len(quantiles)) + 0.5) / len(quantiles)
     return np.asarray(np.interp(x, quantiles, levels, left=0.0, right=1.0), dtype=np.float64)
+
+
+def _positive(quantiles: Floats, centre: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
+    """(n,) probability of g > 0, and means of max(g, 0) and of its square, for g = centre + scale times what the sorted
+    quantiles stand for: by sums over those that are left."""
+    left = np.searchsorted(quantiles, -centre / scale, side="right")
+    power = [np.append(np.cumsum(quantiles[::-1] ** p)[::-1], 0.0)[left] / len(quantiles) for p in (0, 1, 2)]
+    mean = centre * power[0] + scale * power[1]
+    square = centre**2 * power[0] + 2 * centre * scale * power[1] + scale**2 * power[2]
+    return power[0], mean, square
 
 
 @cache
