@@ -2,9 +2,9 @@
 
     python experiments/gap_map/own_errors.py
 
-On the pairs of PBE and HSE06 gaps with spin-orbit coupling in data/dataset: over ten folds of their formulas, and with a
-third of the formulas known (six draws), log loss of five windows and mean absolute error of gaps that both leave open. A
-few seconds. The last line is one JSON object.
+On the pairs of PBE and HSE06 gaps with spin-orbit coupling in data/dataset: over ten folds of their formulas, and with
+a third of the formulas known (six draws), log loss of five windows and mean absolute error of gaps that both leave
+open. A few seconds. The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from materia.resources import resource as shipped
 from materia.search import GapMap, composition_features, spin_orbit_closing
 
 HERE = Path(__file__).parent
-SAMPLES = ("first", "second")
+SAMPLES = ("first", "second", "third")
 DEAR, WINDOW = "gap_hse06_soc_on_pbe", (1.0, 2.2)
 RUNGS = ("relax", "gap", "hybrid_spin_orbit")
 LEAST, SHARE = 0.05, 0.05  # the defaults of a campaign file
