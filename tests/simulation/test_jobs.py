@@ -10,6 +10,7 @@ from materia.errors import ConfigError, EngineError
 from materia.resources import resource
 from materia.simulation import ROUGH, STANDARD, cost_features, estimate_seconds, make_job
 from materia.simulation._kpoints import grid_size, irreducible_kpoints
+from materia.stability import References
 
 pytestmark = pytest.mark.gpaw
 pytest.importorskip("gpaw_data", reason="the PAW datasets of GPAW are not installed")
@@ -51,6 +52,16 @@ def test_cost_grows_with_the_calculation() -> None:
     double = {**small, "n_electrons": 16.0, "n_planewaves": 2 * small["n_planewaves"]}
     assert small["n_planewaves"] == pytest.approx(2442, rel=0.01)  # V (2 m E)^(3/2) / (6 π² ħ³)
     assert estimate_seconds("relax", double) > estimate_seconds("relax", small) > estimate_seconds("gap", small)
+
+
+@pytest.mark.parametrize("element", ["N", "O", "F", "Cl", "Br", "I", "S"])
+def test_a_molecule_in_its_box_costs_one_kpoint(element: str) -> None:
+    """Against the CPU seconds that the references which ship took; counting the grid of the level gave S8 6,000."""
+    reference = References.default().elements[element]
+    assert reference.crystal is not None
+    job = make_job(reference.recipe, reference.crystal, STANDARD)
+    assert reference.cpu_s / 3 < job.features["estimate_s"] < 3 * reference.cpu_s
+    assert job.features["estimate_mb"] < 400
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,9 @@ _COEFFICIENTS = {
     "gllbsc": (6.5, 0.0, 0.0, 2.2e-6),
     "dielectric": (6.5, 0.0, 0.0, 2.0e-5),
     "dielectric_rpa": (6.5, 0.0, 0.0, 2.0e-5),
-    "molecule": (20.0, 0.0, 0.0, 1.0e-5),  # a dozen steps at one k-point
+    "molecule": (10.0, 0.0, 0.0, 2.0e-6),  # a dozen steps; N2, O2, four halogens and S8: 0.4 to 2.3 of it
 }
+GAMMA_ALONE = ("molecule",)  # recipes that compute at one k-point, whatever the level's density
 
 
 # CPU seconds of a potential = a + b n for n atoms of the cell, or of the supercell that is rattled: start of the
@@ -76,7 +77,7 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
         fixed, per_atom = _POTENTIAL[recipe_name]
         return fixed + per_atom * features["n_supercell" if recipe_name == "distorts" else "n_atoms"]
     bands = features["n_electrons"] / 2 + 4
-    waves, kpoints = features["n_planewaves"], features["n_kpoints"]
+    waves, kpoints = features["n_planewaves"], 1.0 if recipe_name in GAMMA_ALONE else features["n_kpoints"]
     fixed, per_kpoint, transforms, algebra = _COEFFICIENTS[recipe_name]
     each = per_kpoint + transforms * bands * waves * math.log(waves) + algebra * bands**2 * waves
     return fixed + kpoints * each
@@ -91,7 +92,8 @@ def estimate_memory_mb(recipe_name: str, features: Mapping[str, float], ranks: i
     if "n_planewaves" not in features:
         return _POTENTIAL_MB[0] + _POTENTIAL_MB[1] * features["n_supercell"]
     bands = features["n_electrons"] / 2 + 4
-    coefficients = COPIES * bands * features["n_planewaves"] * features["n_kpoints"]
+    kpoints = 1.0 if recipe_name in GAMMA_ALONE else features["n_kpoints"]
+    coefficients = COPIES * bands * features["n_planewaves"] * kpoints
     if recipe_name in EXCHANGE:
         coefficients += GRID * features["n_electrons"] / 2 * features["n_planewaves"] * features["n_kpoints_zone"]
     return ranks * PROGRAM_MB + 16 * coefficients / 1e6
