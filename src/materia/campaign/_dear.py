@@ -25,6 +25,7 @@ class Dear:
     def __init__(self, campaign: Campaign) -> None:
         self.campaign, self.digest = campaign, level_hash(campaign.settings.ladder.own)
         self._maps: dict[tuple[str, int], GapMap] = {}
+        self._off: dict[tuple[str, int], Column | None] = {}
 
     def believed(self, name: str, pbe: Column | Hurdle, before_round: int) -> tuple[Column, Hurdle]:
         """(n,) mean and (n,) standard deviation of a dear gap for all candidates of the pool, and its hurdle.
@@ -40,7 +41,10 @@ class Dear:
     def in_pool(self, name: str, gap_pbe: NDArray[np.float64], before_round: int) -> DearGaps:
         """What would be believed of all candidates if their PBE gaps (n,) were computed; arguments as above."""
         closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
-        return self._map(name, before_round).predict(self._pool_features, gap_pbe, closing, blur)
+        found, asked = self._map(name, before_round), (name, before_round)
+        if asked not in self._off:
+            self._off[asked] = found.off(self._pool_features)
+        return found.predict(self._pool_features, gap_pbe, closing, blur, off=self._off[asked])
 
     def expected(
         self, name: str, crystal: Crystal, gap_pbe: float, overlap: float | None, before_round: int

@@ -28,6 +28,8 @@ BELOW_ZERO = 0.5  # weight of the networks where PBE's bands overlap by a known 
 BLOCK = 20_000  # rows at a time, so that a pool of a million needs no gigabytes
 MEDIAN_TO_STD = 1.4826  # of a normal distribution
 
+Off = tuple[Floats, Floats]
+
 
 @dataclass(frozen=True)
 class DearGaps:
@@ -101,6 +103,7 @@ class GapMap:
         closing: np.ndarray | float = 0.0,
         blur: np.ndarray | float = 0.0,
         overlap: np.ndarray | None = None,
+        off: Off | None = None,
     ) -> DearGaps:
         """What HSE06 will say.
 
@@ -114,6 +117,7 @@ class GapMap:
             closing: (n,) or one number: eV to be taken from HSE06's gap (spin-orbit coupling).
             blur: how uncertain that is, eV.
             overlap: (n,) eV by which PBE's bands overlap, 0 where they do not; None: not known.
+            off: of :meth:`off`, by those who ask about the same compositions again and again.
 
         Raises:
             SearchError: shapes that do not fit.
@@ -127,8 +131,8 @@ class GapMap:
         members = forward(a, (inputs(x, gap) - a["mean"]) / a["spread"])
         centre, scale = gap + members.mean(0) - less, self._scale(members)
         is_open = gap > CLOSED
-        if self.own is not None:
-            error, unsure = self.own.at(self._normalised(x))
+        if (off := self.off(x) if off is None else off) is not None:
+            error, unsure = off
             centre = centre + np.where(is_open, error, 0.0)
             scale = np.where(is_open, np.hypot(self._core * scale, unsure), scale)
         logit = ((x - a["closed_mean"]) / a["closed_spread"]) @ a["closed_weights"] + a["closed_bias"].item()
@@ -142,6 +146,13 @@ class GapMap:
             opened=a["opened"],
             closing=np.asarray(less),
         )
+
+    def off(self, composition: np.ndarray) -> Off | None:
+        """(n,) mean and (n,) standard deviation, eV, of what the published map is off by, for compositions (n, 90).
+
+        None without pairs of one's own.
+        """
+        return None if self.own is None else self.own.at(self._normalised(np.asarray(composition, dtype=np.float64)))
 
     def recalibrated(
         self,
@@ -195,9 +206,9 @@ class GapMap:
         Returns:
             (n,) mean and standard deviation of the dear gap, and whether it is open, and where if it is.
         """
-        parts = np.zeros((3, len(composition)))
+        parts, off = np.zeros((3, len(composition))), self.off(composition)
         for weight, gap in scenarios(gap_pbe):
-            parts += weight * np.array(self.predict(composition, gap, closing, blur).above())
+            parts += weight * np.array(self.predict(composition, gap, closing, blur, off=off).above())
         chance, mean, square = parts
         least = np.maximum(chance, 1e-12)
         spread = np.sqrt(np.maximum(square / least - (mean / least) ** 2, 1e-6))
