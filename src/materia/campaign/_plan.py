@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from materia.compute import Cost, Energy, Site
 from materia.errors import CampaignError, EngineError
 from materia.search import Conditions
 from materia.search.replay import DataSettings, KnownPool, ReplaySettings, StrategySettings
+from materia.simulation import expected_error
 from materia.space import Pool, generate
 
 MIN_HITS = 20  # below this a backtest cannot tell
@@ -56,7 +58,8 @@ def plan(
         luck with the pool of labels included, includes 1),
         ``overridden``, or ``unknown`` (fewer than 20 known hits: a round of exploration is planned instead);
         ``hits``, ``labels``, ``acceleration`` and ``against_forest`` with their intervals where they are known;
-        ``picks`` and their ``cost``; ``made`` (when) and ``digest`` (of settings and labels: a campaign that requires
+        ``picks`` and their ``cost``; the ``level`` they are computed at, with its expected error where that was
+        measured; ``made`` (when) and ``digest`` (of settings and labels: a campaign that requires
         a plan takes none of others).
 
     Raises:
@@ -85,6 +88,9 @@ def plan(
             "page": figures["page"],
             "picks": settings.search.batch * settings.search.rounds,
         }
+    own = settings.ladder.own
+    error = expected_error(own)
+    found["level"] = {"name": own.name, "expected_error": None if error is None else asdict(error)}
     found["cost"] = _cost(settings, int(found["picks"]))
     found |= {"digest": plan_digest(settings, load_dataset(settings)), "made": now()}
     if override:

@@ -69,6 +69,8 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print_plan(found: dict[str, Any]) -> None:
+    from materia.simulation import ExpectedError
+
     out = console()
     out.print(f"{found['name']}: {found['hits']} hits among {found['labels']} labelled structures")
     if found["verdict"] == "unknown":
@@ -79,6 +81,8 @@ def _print_plan(found: dict[str, Any]) -> None:
             speed = found[key]
             text = f"{speed['value']:.2f} times as fast as {title} (95 %: {speed['low']:.2f} to {speed['high']:.2f})"
             out.print(f"  {text}")
+    if (error := found["level"]["expected_error"]) is not None:
+        out.print(f"  level {found['level']['name']} differs {ExpectedError(**error)}", highlight=False)
     cost = found["cost"]
     if "unknown" in cost:
         out.print(f"  {found['picks']} calculations; their cost is not known here: {cost['unknown']}")

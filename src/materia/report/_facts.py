@@ -7,6 +7,7 @@ from typing import Any
 
 from materia.record import CampaignRecord, PickState
 from materia.report import _words as words
+from materia.simulation import LEVELS, expected_error, level_hash
 
 
 def failures(record: CampaignRecord) -> list[dict[str, Any]]:
@@ -93,6 +94,17 @@ def digests(record: CampaignRecord) -> list[tuple[str, str]]:
     inner = {**record.settings.get("digests", {}), **record.meta.get("digests", {})}
     found |= {str(k): v for k, v in inner.items() if k not in ("pool", "dataset", "level")}
     return [(k, str(v)) for k, v in found.items() if v]
+
+
+def level(record: CampaignRecord) -> list[tuple[str, str]]:
+    """Settings of the ladder's own level, and how far from converged its results are expected to be."""
+    written = record.meta.get("level", {})
+    found = pairs(written)
+    known = LEVELS.get(str(written.get("name"))) if isinstance(written, Mapping) else None
+    if known is None or written.get("hash") != level_hash(known):
+        return found
+    error = expected_error(known)
+    return found if error is None else [*found, ("not converged", str(error))]
 
 
 def changes(record: CampaignRecord) -> list[dict[str, str]]:

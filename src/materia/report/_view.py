@@ -48,7 +48,7 @@ def view(record: CampaignRecord) -> dict[str, Any]:
         "conditions": words.conditions(record.settings),
         "wishes": words.wishes(record.settings),
         "funnel": _funnel(record),
-        "level": facts.pairs(record.meta.get("level", {})),
+        "level": facts.level(record),
         "columns": _columns(record),
         "rows": rows,
         "asks_hull": figures.HULL in words.asked_quantities(record.settings),

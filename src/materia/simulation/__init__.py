@@ -1,6 +1,7 @@
 """Simulation: levels, engines, recipes, and what goes wrong in them."""
 
 from materia.simulation._cost import cost_features, estimate_seconds
+from materia.simulation._expected_error import ExpectedError, expected_error
 from materia.simulation._failures import Failure, Reason
 from materia.simulation._jobs import make_job
 from materia.simulation._keys import job_key
@@ -8,8 +9,11 @@ from materia.simulation._levels import (
     ESPRESSO_ROUGH,
     ESPRESSO_STANDARD,
     LEVELS,
+    PROTOCOLS,
     ROUGH,
+    SCREEN,
     STANDARD,
+    STRICT,
     VASP_ROUGH,
     VASP_STANDARD,
     Level,
@@ -27,13 +31,17 @@ __all__ = [
     "ESPRESSO_STANDARD",
     "LEVELS",
     "PRESETS",
+    "PROTOCOLS",
     "RECIPES",
     "ROUGH",
+    "SCREEN",
     "STANDARD",
+    "STRICT",
     "VASP_ROUGH",
     "VASP_STANDARD",
     "Capabilities",
     "Engine",
+    "ExpectedError",
     "Failure",
     "Level",
     "Potential",
@@ -42,6 +50,7 @@ __all__ = [
     "cost_features",
     "engine",
     "estimate_seconds",
+    "expected_error",
     "job_key",
     "key_at",
     "lacking",
