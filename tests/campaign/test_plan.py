@@ -107,3 +107,6 @@ def test_few_hits_are_no_evidence(tmp_path: Path, data: str | None) -> None:
     assert kept["verdict"] == "unknown"
     assert kept["picks"] == 12
     assert kept["exploration"]["exploration"] == 1.0
+    assert kept["level"]["name"] == "rough"
+    assert kept["level"]["expected_error"]["against"] == "level strict"
+    assert "level rough differs from level strict" in " ".join(answer.stdout.split())

@@ -14,6 +14,7 @@ from browser_page import look
 from materia.errors import StorageError
 from materia.record import CampaignRecord
 from materia.report import write_report
+from materia.simulation import SCREEN, expected_error, level_hash
 from record_factory import make_record
 
 EVIL = "<script>alert('x')</script>\"&{{7*7}}"
@@ -103,6 +104,14 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     data = re.search(r'id="page-data">(.*?)</script>', text, re.DOTALL)
     assert data is not None
     assert EVIL in [d["id"] for d in json.loads(data[1])["details"]]
+
+
+def test_the_level_says_its_expected_error_unless_it_is_another_of_that_name(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "run")
+    for digest, said in ((level_hash(SCREEN), True), ("0" * 12, False)):
+        written = {"name": "screen", "hash": digest}
+        text, _ = _read(replace(record, meta={**record.meta, "level": written}), tmp_path / digest)
+        assert (str(expected_error(SCREEN)) in text) == said
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def level(record: CampaignRecord) -> list[tuple[str, str]]:
     if known is None or written.get("hash") != level_hash(known):
         return found
     error = expected_error(known)
-    return found if error is None else [*found, ("not converged", str(error))]
+    return found if error is None else [*found, ("expected error", str(error))]
 
 
 def changes(record: CampaignRecord) -> list[dict[str, str]]:
