@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,7 @@ def plan(
         }
     own = settings.ladder.own
     error = expected_error(own)
-    found["level"] = {"name": own.name, "expected_error": None if error is None else asdict(error)}
+    found["level"] = {"name": own.name, "expected_error": None if error is None else error.to_record()}
     found["cost"] = _cost(settings, int(found["picks"]))
     found |= {"digest": plan_digest(settings, load_dataset(settings)), "made": now()}
     if override:

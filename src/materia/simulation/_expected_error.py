@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -34,8 +34,13 @@ class ExpectedError:
     """
 
     against: str
-    deviations: Mapping[str, tuple[float, float]]
+    deviations: Mapping[str, Sequence[float]]
     compounds: int
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        deviations = {name: list(pair) for name, pair in self.deviations.items()}
+        return {"against": self.against, "deviations": deviations, "compounds": self.compounds}
 
     def __str__(self) -> str:
         parts = [
