@@ -149,6 +149,9 @@ def test_one_s_own_pairs_move_and_sharpen_the_map_where_composition_is_alike(shi
     assert far.scale[0] > usual.scale[0], "what they have not seen is less certain than they thought"
     same = shipped.recalibrated(x, np.zeros(32), published.centre)  # closed in PBE: they say nothing of open ones
     assert same is shipped
+    noise = np.random.default_rng(1).normal(0, 1.0, 32)
+    noisy = shipped.recalibrated(x, pbe, np.maximum(published.centre + noise, 0.1))
+    assert noisy.own is not None and own.own.stretch < 0.8 and noisy.own.stretch > 1.5
 
 
 def test_own_pairs_say_nothing_of_gaps_that_pbe_closes(shipped: GapMap) -> None:
@@ -161,11 +164,14 @@ def test_own_pairs_say_nothing_of_gaps_that_pbe_closes(shipped: GapMap) -> None:
 
 
 def test_the_process_over_own_errors_by_hand() -> None:
-    """One pair, off by 0.4 eV with a noise of 0.2: the mean is the covariance over the variance plus the noise, twice
-    as far as one feature's standard deviation reaches it is less."""
+    """One pair, off by 0.4 eV with a noise of 0.2, stretched: the mean is the covariance over the variance plus the
+    noise, twice as far as one feature's standard deviation reaches it is less."""
     found = OwnErrors.of(np.zeros((1, 1)), np.array([0.4]), np.array([0.2]))
     mean, std = found.at(np.array([[0.0], [2.0], [50.0]]))
-    prior, noise = AMPLITUDE**2 + COMMON**2, 0.2**2
+    prior = AMPLITUDE**2 + COMMON**2
+    left_out = 0.4**2 / (prior + 0.2**2)  # the error squared over its variance where nothing else is known
+    assert found.stretch == pytest.approx(np.sqrt((1.4826**2 * left_out + 10) / 11))
+    noise = (found.stretch * 0.2) ** 2
     shared = np.array([prior, COMMON**2 + AMPLITUDE**2 * np.exp(-2.0), COMMON**2])
     assert mean == pytest.approx(shared / (prior + noise) * 0.4)
     assert std == pytest.approx(np.sqrt(prior - shared**2 / (prior + noise)))

@@ -35,16 +35,24 @@ class Dear:
             pbe: what is believed of the PBE gap: mean and standard deviation, or a hurdle.
             before_round: what later picks found is not used.
         """
-        closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
-        return self._map(name, before_round).uncertain(self._pool_features, pbe, closing, blur)
+        found, closing, blur, off = self._of_pool(name, before_round)
+        return found.uncertain(self._pool_features, pbe, closing, blur, off)
 
     def in_pool(self, name: str, gap_pbe: NDArray[np.float64], before_round: int) -> DearGaps:
         """What would be believed of all candidates if their PBE gaps (n,) were computed; arguments as above."""
-        closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
+        found, closing, blur, off = self._of_pool(name, before_round)
+        return found.predict(self._pool_features, gap_pbe, closing, blur, off=off)
+
+    def _of_pool(
+        self, name: str, before_round: int
+    ) -> tuple[GapMap, NDArray[np.float64] | float, NDArray[np.float64] | float, Column | None]:
+        """The map, and what it takes besides PBE gaps to ask it about the pool: what spin-orbit coupling takes, how
+        uncertain that is, and what the map is off by, which is worked out once a round."""
         found, asked = self._map(name, before_round), (name, before_round)
         if asked not in self._off:
             self._off[asked] = found.off(self._pool_features)
-        return found.predict(self._pool_features, gap_pbe, closing, blur, off=self._off[asked])
+        closing, blur = self._pool_closing if name == q.GAP_HSE06_SOC_ON_PBE else (0.0, 0.0)
+        return found, closing, blur, self._off[asked]
 
     def expected(
         self, name: str, crystal: Crystal, gap_pbe: float, overlap: float | None, before_round: int

@@ -20,15 +20,15 @@ from materia.errors import SearchError
 from materia.resources import resource
 from materia.search._beliefs import Hurdle
 from materia.search._gauss import Floats
-from materia.search._own_errors import OwnErrors
+from materia.search._own_errors import MEDIAN_TO_STD, OwnErrors
 from materia.search._scenarios import Uncertain, scenarios
 
 CLOSED = 0.01  # eV: a PBE gap up to here counts as closed
 BELOW_ZERO = 0.5  # weight of the networks where PBE's bands overlap by a known amount
 BLOCK = 20_000  # rows at a time, so that a pool of a million needs no gigabytes
-MEDIAN_TO_STD = 1.4826  # of a normal distribution
 
 Off = tuple[Floats, Floats]
+"""(n,) mean and (n,) standard deviation, eV, of what the published map is off by."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ class DearGaps:
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
     def above(self) -> tuple[Floats, Floats, Floats]:
-        """(n,) probability that the gap is open, and means of the gap and of its square: what would be below 0 is 0."""
+        """(n,) probability that the gap is open, (n,) means of the gap (eV) and of its square (eV²).
+
+        What would be below 0 is 0.
+        """
         known = _positive(self.errors, self.centre, self.scale)
         opened = _positive(self.opened, -self.closing, np.ones_like(self.closing))
         weights = self.trust, (1 - self.trust) * self.chance_open
@@ -131,10 +134,10 @@ class GapMap:
         members = forward(a, (inputs(x, gap) - a["mean"]) / a["spread"])
         centre, scale = gap + members.mean(0) - less, self._scale(members)
         is_open = gap > CLOSED
-        if (off := self.off(x) if off is None else off) is not None:
-            error, unsure = off
+        if self.own is not None:
+            error, unsure = off or self.own.at(self._normalised(x))
             centre = centre + np.where(is_open, error, 0.0)
-            scale = np.where(is_open, np.hypot(self._core * scale, unsure), scale)
+            scale = np.where(is_open, np.hypot(self.own.stretch * self._core * scale, unsure), scale)
         logit = ((x - a["closed_mean"]) / a["closed_spread"]) @ a["closed_weights"] + a["closed_bias"].item()
         below = np.zeros(len(gap)) if overlap is None else np.asarray(overlap, dtype=np.float64)
         return DearGaps(
@@ -148,10 +151,7 @@ class GapMap:
         )
 
     def off(self, composition: np.ndarray) -> Off | None:
-        """(n,) mean and (n,) standard deviation, eV, of what the published map is off by, for compositions (n, 90).
-
-        None without pairs of one's own.
-        """
+        """What the published map is off by, for compositions (n, 90); None without pairs of one's own."""
         return None if self.own is None else self.own.at(self._normalised(np.asarray(composition, dtype=np.float64)))
 
     def recalibrated(
@@ -197,6 +197,7 @@ class GapMap:
         gap_pbe: Uncertain,
         closing: np.ndarray | float = 0.0,
         blur: np.ndarray | float = 0.0,
+        off: Off | None = None,
     ) -> tuple[tuple[Floats, Floats], Hurdle]:
         """What HSE06 will say where the PBE gap is not computed yet; other arguments as of :meth:`predict`.
 
@@ -204,9 +205,9 @@ class GapMap:
             gap_pbe: what is believed of it.
 
         Returns:
-            (n,) mean and standard deviation of the dear gap, and whether it is open, and where if it is.
+            (n,) mean and (n,) standard deviation of the dear gap, eV, and whether it is open, and where if it is.
         """
-        parts, off = np.zeros((3, len(composition))), self.off(composition)
+        parts, off = np.zeros((3, len(composition))), off or self.off(composition)
         for weight, gap in scenarios(gap_pbe):
             parts += weight * np.array(self.predict(composition, gap, closing, blur, off=off).above())
         chance, mean, square = parts

@@ -13,6 +13,8 @@ from materia.search._gauss import Floats
 # standard deviations of each feature. Chosen by the log loss of windows over ten folds of the project's own pairs
 # (experiments/gap_map/own_errors.py).
 AMPLITUDE, COMMON, LENGTH = 0.3, 0.1, 1.0
+PRIOR_PAIRS = 10.0  # so many as noisy as the published ones weigh beside one's own
+MEDIAN_TO_STD = 1.4826  # of a normal distribution
 MOST = 500  # pairs; of more an even selection: a pool of a million takes their square
 BLOCK = 20_000  # rows at a time
 
@@ -27,11 +29,13 @@ class OwnErrors:
         x: (n, features) normalised compositions of the pairs.
         factor: Cholesky factor of their covariance.
         weights: (n,) covariance solved for the errors.
+        stretch: factor on the noise, by what the process errs on pairs that are left out one at a time.
     """
 
     x: Floats
     factor: Floats
     weights: Floats
+    stretch: float
 
     @classmethod
     def of(cls, x: Floats, error: Floats, noise: Floats) -> OwnErrors:
@@ -45,8 +49,9 @@ class OwnErrors:
         if len(x) > MOST:
             some = np.linspace(0, len(x) - 1, MOST).round().astype(int)
             x, error, noise = x[some], error[some], noise[some]
-        factor, _ = cho_factor(_covariance(x, x) + np.diag(noise**2), lower=True)
-        return cls(x, np.tril(factor), cho_solve((factor, True), error))
+        stretch = _stretch(_covariance(x, x) + np.diag(noise**2), error)
+        factor, _ = cho_factor(_covariance(x, x) + np.diag((stretch * noise) ** 2), lower=True)
+        return cls(x, np.tril(factor), cho_solve((factor, True), error), stretch)
 
     @property
     def n(self) -> int:
@@ -68,3 +73,11 @@ def _covariance(a: Floats, b: Floats) -> Floats:
     apart = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     near = np.exp(-np.maximum(apart, 0.0) / (2 * LENGTH**2 * a.shape[1]))
     return np.asarray(COMMON**2 + AMPLITUDE**2 * near)
+
+
+def _stretch(covariance: Floats, error: Floats) -> float:
+    """Median error on pairs left out over the expected one (Rasmussen and Williams, equation 5.12), drawn to 1."""
+    inverse = np.linalg.inv(covariance)
+    left_out = (inverse @ error) / np.sqrt(np.diag(inverse))
+    found, n = MEDIAN_TO_STD * np.median(np.abs(left_out)), len(error)
+    return float(np.sqrt((n * found**2 + PRIOR_PAIRS) / (n + PRIOR_PAIRS)))

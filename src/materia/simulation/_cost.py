@@ -77,10 +77,14 @@ def estimate_seconds(recipe_name: str, features: Mapping[str, float]) -> float:
         fixed, per_atom = _POTENTIAL[recipe_name]
         return fixed + per_atom * features["n_supercell" if recipe_name == "distorts" else "n_atoms"]
     bands = features["n_electrons"] / 2 + 4
-    waves, kpoints = features["n_planewaves"], 1.0 if recipe_name in GAMMA_ALONE else features["n_kpoints"]
+    waves, kpoints = features["n_planewaves"], _kpoints(recipe_name, features)
     fixed, per_kpoint, transforms, algebra = _COEFFICIENTS[recipe_name]
     each = per_kpoint + transforms * bands * waves * math.log(waves) + algebra * bands**2 * waves
     return fixed + kpoints * each
+
+
+def _kpoints(recipe_name: str, features: Mapping[str, float]) -> float:
+    return 1.0 if recipe_name in GAMMA_ALONE else features["n_kpoints"]
 
 
 def estimate_memory_mb(recipe_name: str, features: Mapping[str, float], ranks: int = 1) -> float:
@@ -92,8 +96,7 @@ def estimate_memory_mb(recipe_name: str, features: Mapping[str, float], ranks: i
     if "n_planewaves" not in features:
         return _POTENTIAL_MB[0] + _POTENTIAL_MB[1] * features["n_supercell"]
     bands = features["n_electrons"] / 2 + 4
-    kpoints = 1.0 if recipe_name in GAMMA_ALONE else features["n_kpoints"]
-    coefficients = COPIES * bands * features["n_planewaves"] * kpoints
+    coefficients = COPIES * bands * features["n_planewaves"] * _kpoints(recipe_name, features)
     if recipe_name in EXCHANGE:
         coefficients += GRID * features["n_electrons"] / 2 * features["n_planewaves"] * features["n_kpoints_zone"]
     return ranks * PROGRAM_MB + 16 * coefficients / 1e6
