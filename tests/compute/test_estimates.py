@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -185,10 +186,13 @@ def _finished_jobs() -> Iterable[Sample]:
 
 
 def test_the_asked_share_of_held_out_jobs_of_the_dataset_fits() -> None:
-    """244 relaxations and gaps. Twenty random halves teach, the others are to fit what would be asked for; and that
-    is less than the 8 times the forecast that is asked for when nothing is known."""
+    """Relaxations, gaps and HSE06 gaps; of other recipes half of the dataset's jobs are too few to learn from. Twenty
+    random halves teach, the others are to fit what would be asked for; and that is less than the 8 times the forecast
+    that is asked for when nothing is known."""
     jobs = sorted(_finished_jobs(), key=lambda s: s.key)
-    assert len(jobs) > 200
+    count = Counter(job.family for job in jobs)
+    jobs = [job for job in jobs if count[job.family] > 100]
+    assert {job.family for job in jobs} == {"relax", "gap", "hybrid_spin_orbit"}
     rng = np.random.default_rng(5)
     for quantile, lowest, highest in ((0.9, 0.87, 0.98), (0.98, 0.96, 1.0)):
         settings = EstimateSettings(quantile=quantile, min_walltime_s=60)
