@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from materia.crystal import Crystal
 from materia.errors import ConfigError, SearchError
-from materia.search import Conditions, Constraint, Objective, gain_of_both, gain_of_dear
-from materia.search.replay import KnownPool, Stages, play_by_gain, play_ladder
+from materia.search import Conditions, Constraint, Hurdle, Objective, gain_of_both, gain_of_dear
+from materia.search.replay import KnownPool, Learned, Stages, play_by_gain, play_ladder
 from materia.search.replay._staged import CHEAP, DEAR
+from materia.search.replay.forest import ForestLearner
 
 WANTED = Conditions([Objective(quantity="gap_hse06", window=(1.0, 2.0))])
 
@@ -22,6 +24,15 @@ def test_rates_by_hand() -> None:
     assert rates == pytest.approx([0.4 / 6, 0.5 / 11, 0.0])
     assert gain_of_dear(np.array([0.5, 0.0]), 10.0) == pytest.approx([0.05, 0.0])
     assert rates[0] > gain_of_dear(np.array([0.5]), 10.0)[0]  # to look first can be better than half a chance now
+
+
+def test_likely_results_count_for_more() -> None:
+    """One in four leaves a chance of 0.8: 0.2 hits for 1 + 2.5. A result in two halves is one result."""
+    weights = np.array([[0.75, 0.25]])
+    rate = gain_of_both(np.array([[0.0, 0.8]]), 1.0, 10.0, weights)
+    assert rate == pytest.approx([0.2 / 3.5])
+    halves = gain_of_both(np.array([[0.8, 0.0, 0.8]]), 1.0, 10.0, np.array([[0.125, 0.75, 0.125]]))
+    assert halves == pytest.approx(rate)
 
 
 def test_results_that_say_nothing_cost_something() -> None:
@@ -120,12 +131,51 @@ def test_conditions_on_anything_else_are_refused(pool: KnownPool) -> None:
         play_by_gain(pool, asked, STAGES, 0)
 
 
+class Told(ForestLearner):
+    """Is told the PBE gaps."""
+
+    def matrix(self, pool: KnownPool) -> np.ndarray:
+        return pool.values["gap_pbe_mp"][:, None].astype(np.float32)
+
+
 @pytest.mark.parametrize("window", [None, (0.5, 1.5)], ids=["by gain", "ladder"])
 def test_who_is_told_more_finds_the_hits_for_less(pool: KnownPool, window: tuple[float, float] | None) -> None:
-    def cost(seed: int, told: np.ndarray | None) -> float:
+    def cost(seed: int, told: bool) -> float:
+        learner = Told(trees=20) if told else None
         if window is None:
-            return play_by_gain(pool, WANTED, STAGES, seed, told).cost
-        return play_ladder(pool, WANTED, STAGES, seed, window, told).cost
+            answer = pool.values["gap_pbe_mp"][:, None].astype(np.float32) if told else None
+            return play_by_gain(pool, WANTED, STAGES, seed, learner, answer).cost
+        return play_ladder(pool, WANTED, STAGES, seed, window, learner).cost
 
-    answer = pool.values["gap_pbe_mp"][:, None].astype(np.float32)
-    assert np.mean([cost(s, answer) for s in range(3)]) < np.mean([cost(s, None) for s in range(3)])
+    assert np.mean([cost(s, True) for s in range(3)]) < np.mean([cost(s, False) for s in range(3)])
+
+
+class Apart:
+    """Knows of every candidate whether it has a PBE gap, nearly for sure, and nothing of how large it is."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+
+    def learn(self, pool: KnownPool, rows: np.ndarray, labels: Mapping[str, np.ndarray], seed: int) -> Learned:
+        self.asked.append(rows.tolist())
+        assert (labels["gap_pbe_mp"] == pool.values["gap_pbe_mp"][rows]).all()
+        n, chance = len(pool), np.where(pool.values["gap_pbe_mp"] > 0, 0.95, 0.05)
+        nothing = (np.full(n, 0.8), np.full(n, 0.8))  # which alone would take no candidate before another
+        hurdle = Hurdle(chance, np.full(n, 1.2), np.full(n, 0.7))
+        return Learned({"gap_pbe_mp": nothing}, None, {"gap_pbe_mp": hurdle})
+
+
+@pytest.mark.parametrize("window", [None, (0.0, 0.4)], ids=["by gain", "ladder"])
+def test_a_chance_to_be_a_metal_is_looked_at(pool: KnownPool, window: tuple[float, float] | None) -> None:
+    """By gain metals, none of which is a hit, come last; in a window that begins at 0 they come first."""
+    learner, metal = Apart(), pool.values["gap_pbe_mp"] == 0
+    if window is None:
+        run = play_by_gain(pool, WANTED, STAGES, 0, learner)
+    else:
+        run = play_ladder(pool, WANTED, STAGES, 0, window, learner)
+    order = [i for i, stage in run.steps if stage == CHEAP]
+    assert all(rows == order[: len(rows)] for rows in learner.asked)  # in the order they were computed
+    blank = metal.sum() - metal[order[: STAGES.start]].sum()
+    first = order[STAGES.start : STAGES.start + int(blank)]
+    assert len(first) > 20
+    assert metal[first].all() if window else not metal[first].any()

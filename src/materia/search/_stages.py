@@ -19,7 +19,7 @@ def gain_of_dear(chances: Floats, cost: float) -> Floats:
     return np.asarray(chances, dtype=np.float64) / cost
 
 
-def gain_of_both(chances: Floats, cheap: float, dear: float) -> Floats:
+def gain_of_both(chances: Floats, cheap: float, dear: float, weights: Floats | None = None) -> Floats:
     """Hits per cost of a candidate of which nothing is computed, if it is handled in the best way.
 
     The cheap calculation comes first; then the dear one, if the chance it leaves is at least some threshold. Of all
@@ -28,8 +28,9 @@ def gain_of_both(chances: Floats, cheap: float, dear: float) -> Floats:
     are known, the one with the largest index of this kind or of :func:`gain_of_dear` is to be looked at next.
 
     Args:
-        chances: (n, K) of a hit after the cheap calculation, for K equally likely results of it.
+        chances: (n, K) of a hit after the cheap calculation, for K results of it.
         cheap, dear: what the calculations cost.
+        weights: (n, K) how likely each result is, 1 in sum; left out, all are alike.
 
     Returns:
         (n,) hits per unit of cost.
@@ -39,10 +40,11 @@ def gain_of_both(chances: Floats, cheap: float, dear: float) -> Floats:
     """
     _require_positive(cheap)
     _require_positive(dear)
-    best_first = -np.sort(-np.asarray(chances, dtype=np.float64), axis=1)
-    results = best_first.shape[1]
-    hits = np.cumsum(best_first, axis=1) / results
-    climbs = np.arange(1, results + 1) / results
+    chances = np.asarray(chances, dtype=np.float64)
+    likely = np.full(chances.shape, 1 / chances.shape[1]) if weights is None else weights
+    best_first = np.argsort(-chances, axis=1, kind="stable")
+    chances, likely = (np.take_along_axis(each, best_first, axis=1) for each in (chances, likely))
+    hits, climbs = np.cumsum(chances * likely, axis=1), np.cumsum(likely, axis=1)
     rates: Floats = (hits / (cheap + dear * climbs)).max(axis=1)
     return rates
 

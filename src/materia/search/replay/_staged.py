@@ -5,20 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from materia.errors import ConfigError
+from materia.search._beliefs import Hurdle
 from materia.search._conditions import Conditions
-from materia.search._gauss import Floats, log_interval
+from materia.search._gauss import Floats, log_interval, log_interval_above
+from materia.search._scenarios import Uncertain, scenarios
 from materia.search._stages import gain_of_both, gain_of_dear
 from materia.search.replay._pool import KnownPool
+from materia.search.replay.forest import ForestLearner
+from materia.search.replay.learner import Learner
 
 CHEAP, DEAR = 0, 1
-RESULTS = 9  # equally likely results of a cheap calculation that are looked ahead to
-_NODES = [NormalDist().inv_cdf((k + 0.5) / RESULTS) for k in range(RESULTS)]  # where they lie, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Stages:
         start: random candidates of which both are computed at first; they count.
         batch: calculations decided on before the next training.
         share: of all hits, at which a run ends.
-        trees: of each forest.
+        trees: of the forest in the map, and of the one that predicts where no other learner is given.
     """
 
     cheap: str
@@ -63,30 +64,37 @@ class StagedRun:
 
 
 def play_by_gain(
-    pool: KnownPool, conditions: Conditions, stages: Stages, seed: int, told: np.ndarray | None = None
+    pool: KnownPool,
+    conditions: Conditions,
+    stages: Stages,
+    seed: int,
+    learner: Learner | None = None,
+    told: np.ndarray | None = None,
 ) -> StagedRun:
     """Next is what promises most hits per cost, of either kind (:mod:`materia.search._stages`).
 
-    A forest predicts the cheap quantity from composition and cell, a calibrated map the dear one from these and the
-    cheap one; the map is asked for what is known of the cheap quantity, or for equally likely results of it.
+    The learner predicts the cheap quantity, a calibrated map the dear one from the cheap one; the map is asked for what
+    is known of the cheap quantity, or for the results it may have.
 
     Args:
-        told: (n, d) float32: what forest and map are told of the candidates instead of composition and cell.
+        learner: of the cheap quantity, new for this run; left out, a forest on composition and cell.
+        told: (n, d) float32: what the map is told of the candidates instead of composition and cell.
     """
-    state = _State(pool, conditions, stages, seed, told)
+    state = _State(pool, conditions, stages, seed, learner)
+    described = pool.described if told is None else told
     while not state.enough and not state.has.all():
         known = np.flatnonzero(state.has[CHEAP] & ~state.has[DEAR])
         blank = np.flatnonzero(~state.has[CHEAP])
         rates = np.full(len(pool), -np.inf)
-        number = seed * 100_003 + state.rounds
-        dear = state.map(number)
+        dear = state.map(described)
         if len(known):
-            chance = state.chances(dear, known, pool.values[stages.cheap][known])
+            chance = state.chances(dear, described[known], pool.values[stages.cheap][known])
             rates[known] = gain_of_dear(chance, stages.dear_cost)
         if len(blank):
-            mean, std = state.forest(number).predict(state.x[blank])
-            ahead = np.stack([state.chances(dear, blank, np.maximum(mean + z * std, 0.0)) for z in _NODES], axis=1)
-            rates[blank] = gain_of_both(ahead, stages.cheap_cost, stages.dear_cost)
+            results = scenarios(state.predicted(blank))
+            ahead = np.stack([state.chances(dear, described[blank], cheap) for _, cheap in results], axis=1)
+            likely = np.stack([weight for weight, _ in results], axis=1)
+            rates[blank] = gain_of_both(ahead, stages.cheap_cost, stages.dear_cost, likely)
         ties = np.random.default_rng([seed, state.rounds]).random(len(pool))
         chosen = np.lexsort((ties, -rates))[: stages.batch]
         state.compute([(int(i), DEAR if state.has[CHEAP][i] else CHEAP) for i in chosen if np.isfinite(rates[i])])
@@ -99,22 +107,26 @@ def play_ladder(
     stages: Stages,
     seed: int,
     window: tuple[float, float],
-    told: np.ndarray | None = None,
+    learner: Learner | None = None,
 ) -> StagedRun:
     """The usual ladder: candidates most likely to have the cheap quantity inside a window come first, and of those
     that have it the dear quantity is computed.
 
     Args:
         window: of the cheap quantity.
-        told: (n, d) float32: what the forest is told of the candidates instead of composition and cell.
+        learner: of the cheap quantity, new for this run; left out, a forest on composition and cell.
     """
-    state = _State(pool, conditions, stages, seed, told)
+    state = _State(pool, conditions, stages, seed, learner)
     low, high = window
     while not state.enough and not state.has[CHEAP].all():
         blank = np.flatnonzero(~state.has[CHEAP])
-        mean, std = state.forest(seed * 100_003 + state.rounds).predict(state.x[blank])
+        expected = state.predicted(blank)
+        if isinstance(expected, Hurdle):
+            inside = log_interval_above(expected.chance, expected.mean, expected.std, low, high, 0.0)
+        else:
+            inside = log_interval(*expected, low, high, 0.0)
         ties = np.random.default_rng([seed, state.rounds]).random(len(blank))
-        order = blank[np.lexsort((ties, -log_interval(mean, std, low, high, 0.0)))][: stages.batch]
+        order = blank[np.lexsort((ties, -inside))][: stages.batch]
         steps = []
         for i in order.tolist():
             steps.append((i, CHEAP))
@@ -128,16 +140,16 @@ class _State:
     """What has been computed of a pool so far, and at what cost."""
 
     def __init__(
-        self, pool: KnownPool, conditions: Conditions, stages: Stages, seed: int, told: np.ndarray | None = None
+        self, pool: KnownPool, conditions: Conditions, stages: Stages, seed: int, learner: Learner | None
     ) -> None:
         if set(conditions.intervals) != {stages.dear}:
             asked = ", ".join(conditions.intervals) or "nothing"
             raise ConfigError(f"conditions on {asked}", remedy=f"only {stages.dear} may have one")
-        self.pool, self.stages = pool, stages
+        self.pool, self.stages, self.seed = pool, stages, seed
+        self.learner = learner or ForestLearner(trees=stages.trees)
         self.low, self.high = conditions.intervals[stages.dear]
         self.hits = pool.hits(conditions)
         self.wanted = max(1, int(np.ceil(stages.share * self.hits.sum())))
-        self.x = pool.described if told is None else told
         self.has = np.zeros((2, len(pool)), dtype=bool)
         self.steps: list[tuple[int, int]] = []
         self.rounds = 0
@@ -155,20 +167,30 @@ class _State:
         """The wanted hits are found."""
         return bool((self.has[DEAR] & self.hits).sum() >= self.wanted)
 
-    def forest(self, seed: int) -> _Forest:
-        """Of the cheap quantity, from composition and cell."""
-        rows = np.flatnonzero(self.has[CHEAP])
-        return _Forest(self.x[rows], self.pool.values[self.stages.cheap][rows], self.stages.trees, seed)
+    @property
+    def _number(self) -> int:
+        """Seeds the trainings of this round."""
+        return self.seed * 100_003 + self.rounds
 
-    def map(self, seed: int) -> _Map:
+    def predicted(self, rows: np.ndarray) -> Uncertain:
+        """What the learner says of the cheap quantity of some rows."""
+        name = self.stages.cheap
+        known = np.array([i for i, stage in self.steps if stage == CHEAP])
+        learned = self.learner.learn(self.pool, known, {name: self.pool.values[name][known]}, self._number)
+        if name in learned.hurdles:
+            return learned.hurdles[name].rows(rows)
+        mean, std = learned.columns[name]
+        return mean[rows], std[rows]
+
+    def map(self, described: np.ndarray) -> _Map:
         """From the cheap quantity to the dear one."""
         rows = np.flatnonzero(self.has[DEAR])
         cheap, dear = (self.pool.values[name][rows] for name in (self.stages.cheap, self.stages.dear))
-        return _Map(self.x[rows], cheap, dear, self.stages.trees, seed)
+        return _Map(described[rows], cheap, dear, self.stages.trees, self._number)
 
-    def chances(self, dear: _Map, rows: np.ndarray, cheap: Floats) -> Floats:
-        """Probability of a hit of some rows, were the cheap quantity this."""
-        return np.exp(log_interval(*dear.predict(self.x[rows], cheap), self.low, self.high, 0.0))
+    def chances(self, dear: _Map, described: np.ndarray, cheap: Floats) -> Floats:
+        """Probability of a hit of some candidates, were the cheap quantity this."""
+        return np.exp(log_interval(*dear.predict(described, cheap), self.low, self.high, 0.0))
 
     def run(self) -> StagedRun:
         costs = np.cumsum(
@@ -178,20 +200,6 @@ class _State:
         reached = bool(found[-1] >= self.wanted)
         end = int(np.searchsorted(found, self.wanted)) if reached else len(costs) - 1
         return StagedRun(tuple(self.steps), float(costs[end]), reached)
-
-
-class _Forest:
-    """Extremely randomised trees; their spread, and a tenth of the labels' on top of it, is the uncertainty."""
-
-    def __init__(self, x: np.ndarray, y: Floats, trees: int, seed: int) -> None:
-        from sklearn.ensemble import ExtraTreesRegressor
-
-        self._model = ExtraTreesRegressor(trees, max_features=0.3, random_state=seed, n_jobs=1).fit(x, y)
-        self._floor = 0.1 * max(float(y.std()), 1e-9)
-
-    def predict(self, x: np.ndarray) -> tuple[Floats, Floats]:
-        each = np.stack([tree.predict(x, check_input=False) for tree in self._model.estimators_])
-        return each.mean(axis=0), each.std(axis=0) + self._floor
 
 
 class _Map:
