@@ -1,6 +1,7 @@
 """What a ladder with tests saves, and whether it finds the same candidates as computing everything.
 
-    python experiments/benchmarks/ladder/run.py --work FOLDER [--sample second] [--store FOLDER ...] [--out FILE]
+    python experiments/benchmarks/ladder/run.py --work FOLDER [--sample second] [--least CHANCE] [--store FOLDER ...]
+        [--out FILE]
     python experiments/benchmarks/ladder/run.py --quick [--sample second]
 
 Two campaigns on the same sixty candidates (``SAMPLE.jsonl``): one computes every rung of each, the other has tests. The
@@ -99,16 +100,17 @@ def hits(record: CampaignRecord) -> list[str]:
     return sorted(row["candidate_id"] for row in record.ranking if row["status"] == "computed" and row["hit"])
 
 
-def full_run(sample: str, work: Path, stores: list[Path]) -> dict[str, Any]:
+def full_run(sample: str, work: Path, stores: list[Path], least: float) -> dict[str, Any]:
     once = {"rounds": 1, "batch": 60, "acquisition": "random", "exploration": 0, "max_cost_s": None}
     everything, _ = run(campaign("full", sample, list(RUNGS), stores, data=None, surrogate=None, search=once), work)
-    climb = {"climb": {"least": LEAST, "share": SHARE}}
+    climb = {"climb": {"least": least, "share": SHARE}}
     tested = [{"recipe": "relax", **climb}, "gap", {"recipe": "hybrid_spin_orbit", **climb}]
     rounds = {"rounds": ROUNDS, "batch": BATCH, "max_cost_s": None}
     start = start_of(sample, work / "start")
     process = {"readout": "gaussian_process"}
     known = [work / "full", *stores]
-    content = campaign("ladder", sample, tested, known, data=str(start), search=rounds, surrogate=process)
+    name = "ladder" if least == LEAST else f"ladder-{least}"
+    content = campaign(name, sample, tested, known, data=str(start), search=rounds, surrogate=process)
     ladder, driver_s = run(content, work)
     table = _table(everything)
     table_file(sample).write_text(json.dumps(table, indent=1) + "\n")
@@ -119,6 +121,7 @@ def full_run(sample: str, work: Path, stores: list[Path]) -> dict[str, Any]:
     picks = [p for r in ladder.rounds for p in r.picks]
     return {
         "sample": sample,
+        "least": least,
         "cpu_fraction": round((jobs + driver_s) / whole, 3),
         "cpu_fraction_jobs": round(jobs / whole, 3),
         "same_final_list": same == final,
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--sample", choices=SAMPLES, help="by default the last; with --quick the last that is computed")
     parser.add_argument("--store", type=Path, nargs="*", default=[])
+    parser.add_argument("--least", type=float, default=LEAST, help="chance of a hit below which a candidate stops")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -189,7 +193,7 @@ def main() -> None:
         parser.error("name a folder for the campaigns with --work, or give --quick")
     else:
         args.work.mkdir(parents=True, exist_ok=True)
-        result = full_run(args.sample or SAMPLES[-1], args.work.resolve(), args.store)
+        result = full_run(args.sample or SAMPLES[-1], args.work.resolve(), args.store, args.least)
         packages = ("materia", "gpaw", "torch", "numpy")
         result |= {
             "seed": 0,
