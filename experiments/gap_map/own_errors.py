@@ -4,8 +4,8 @@
 
 On the pairs of PBE and HSE06 gaps with spin-orbit coupling in data/dataset: over ten folds of their formulas, with
 a third of the formulas known (six draws), and on the third sample of the ladder benchmark with all others known, log
-loss of five windows and mean absolute error of gaps that both leave open. The third sample was computed when amplitude
-and length were chosen. A few seconds. The last line is one JSON object.
+loss of five windows and mean absolute error of gaps that both leave open. The third sample was computed after amplitude
+and length had been chosen. A few seconds. The last line is one JSON object.
 """
 
 from __future__ import annotations
