@@ -79,3 +79,11 @@ def test_one_of_nothing_or_of_others_is_refused() -> None:
         Beliefs({"supply_risk": ([0.1, 0.2], 0.0)}, {"gap_pbe": two})
     with pytest.raises(SearchError, match="believed of 3 candidates"):
         Beliefs({"gap_pbe": ([0.1, 0.2, 0.3], 0.1)}, {"gap_pbe": two})
+
+
+def test_the_most_that_is_known_of_a_quantity() -> None:
+    hurdle = Hurdle(np.array([0.5]), np.array([1.0]), np.array([0.2]))
+    both = Beliefs({"gap_pbe": ([0.6], [0.5]), "volume_per_atom": ([20.0], [1.0])}, {"gap_pbe": hurdle})
+    assert both.uncertain("gap_pbe") is both.hurdle("gap_pbe")
+    mean, std = both.uncertain("volume_per_atom")
+    assert (mean[0], std[0]) == (20.0, 1.0)

@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/ladder/run.py --work FOLDER [--sample second] [--least CHANCE] [--store FOLDER ...]
         [--out FILE]
-    python experiments/benchmarks/ladder/run.py --quick [--sample second]
+    python experiments/benchmarks/ladder/run.py --quick [--sample second] [--least CHANCE]
 
 Two campaigns on the same sixty candidates (``SAMPLE.jsonl``): one computes every rung of each, the other has tests. The
 second takes its results from the first, so nothing is computed twice; what it would have cost alone is the sum over
@@ -109,8 +109,7 @@ def full_run(sample: str, work: Path, stores: list[Path], least: float) -> dict[
     start = start_of(sample, work / "start")
     process = {"readout": "gaussian_process"}
     known = [work / "full", *stores]
-    name = "ladder" if least == LEAST else f"ladder-{least}"
-    content = campaign(name, sample, tested, known, data=str(start), search=rounds, surrogate=process)
+    content = campaign(f"ladder-{least:g}", sample, tested, known, data=str(start), search=rounds, surrogate=process)
     ladder, driver_s = run(content, work)
     table = _table(everything)
     table_file(sample).write_text(json.dumps(table, indent=1) + "\n")
@@ -151,7 +150,7 @@ def _table(record: CampaignRecord) -> dict[str, Any]:
     return dict(sorted(rows.items()))
 
 
-def quick(sample: str) -> dict[str, Any]:
+def quick(sample: str, least: float) -> dict[str, Any]:
     """Every relaxation and PBE gap, then the dear rung where the map from PBE gaps leaves a chance."""
     table = json.loads(table_file(sample).read_text())
     crystals = {}
@@ -163,7 +162,7 @@ def quick(sample: str) -> dict[str, Any]:
     pbe = np.array([table[name]["gap_pbe"] for name in names])
     overlap = np.array([table[name]["overlap"] for name in names])
     chance = GapMap.shipped().predict(x, pbe, closing, blur, overlap).chance(*WINDOW)
-    climbs = dict(zip(names, chance >= LEAST, strict=True))
+    climbs = dict(zip(names, chance >= least, strict=True))
     inside = [name for name in names if WINDOW[0] <= table[name][DEAR] <= WINDOW[1]]
     whole = sum(sum(table[name]["cpu_s"].values()) for name in names)
     saved = sum(table[name]["cpu_s"]["hybrid_spin_orbit"] for name in names if not climbs[name])
@@ -188,7 +187,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.quick:
-        result = quick(args.sample or [s for s in SAMPLES if table_file(s).exists()][-1])
+        result = quick(args.sample or [s for s in SAMPLES if table_file(s).exists()][-1], args.least)
     elif args.work is None:
         parser.error("name a folder for the campaigns with --work, or give --quick")
     else:

@@ -61,18 +61,20 @@ def conditions() -> Conditions:
 
 Window = tuple[float, float]
 By = Literal["process", "informed_forest", "forest"]  # what predicts PBE gaps
+Ladder = tuple[By, Window]
 Task = tuple[By, int, Window | None]  # seed, and the ladder's window; None: by gain
 
 
-def play(task: Task, pool: KnownPool, model: str) -> StagedRun:
+def play(task: Task, pool: KnownPool, model: Path | None) -> StagedRun:
+    """One run; with ``forest`` no model is asked."""
     by, seed, window = task
     learner: Learner | None = None
     if by == "process":
-        learner = GaussianProcess(model)
+        learner = GaussianProcess(str(model))
     elif by == "informed_forest":
-        learner = InformedForest(model, trees=STAGES.trees)
+        learner = InformedForest(str(model), trees=STAGES.trees)
     if window is None:
-        told = None if by == "forest" else InformedForest(model).matrix(pool)
+        told = None if by == "forest" else InformedForest(str(model)).matrix(pool)
         return play_by_gain(pool, conditions(), STAGES, seed, learner, told)
     return play_ladder(pool, conditions(), STAGES, seed, window, learner)
 
@@ -89,20 +91,25 @@ def play_all(folder: Path, pool: KnownPool, tasks: list[Task], model: Path | Non
             record = json.loads(path.read_text())
             found[task] = StagedRun(tuple(map(tuple, record["steps"])), record["cost"], record["reached"])
             continue
-        found[task] = play(task, pool, str(model))
+        found[task] = play(task, pool, model)
         files.write_whole(path, json.dumps(found[task].to_json()))
         print(f"{len(found)} of {len(tasks)}: {task} {found[task].cost:.0f}", flush=True)
     return found
 
 
-def promising(runs: dict[Task, StagedRun]) -> list[tuple[By, Window]]:
-    """Ladders that these runs do not show to be much dearer than the cheapest one."""
-    costs: dict[tuple[By, Window], list[float]] = {}
+def costs_of_ladders(runs: dict[Task, StagedRun]) -> dict[Ladder, list[float]]:
+    """Of each ladder, seed by seed."""
+    costs: dict[Ladder, list[float]] = {}
     for (by, _, window), run in runs.items():
         if window is not None:
             costs.setdefault((by, window), []).append(run.cost)
-    cheapest = min(float(np.mean(each)) for each in costs.values())
-    return [ladder for ladder, each in costs.items() if np.mean(each) <= HOPELESS * cheapest]
+    return costs
+
+
+def promising(runs: dict[Task, StagedRun]) -> list[Ladder]:
+    """Ladders that these runs do not show to be much dearer than the cheapest one."""
+    mean = {ladder: float(np.mean(costs)) for ladder, costs in costs_of_ladders(runs).items()}
+    return [ladder for ladder, cost in mean.items() if cost <= HOPELESS * min(mean.values())]
 
 
 def interval(figures: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
@@ -117,35 +124,29 @@ def compared(runs: dict[Task, StagedRun]) -> dict[str, Any]:
     """What the choice by gain costs against the best of the ladders, known in hindsight."""
     seeds = sorted({seed for _, seed, _ in runs})
     (own,) = {by for by, _, window in runs if window is None}
-    last = seeds[-1]
-    kinds = [(by, window) for by, seed, window in runs if window is not None and seed == last]
-    tried = list(dict.fromkeys((by, window) for by, _, window in runs if window is not None))
     gain = np.array([runs[own, s, None].cost for s in seeds])
-    ladders = {(by, window): np.array([runs[by, s, window].cost for s in seeds]) for by, window in kinds}
-    reached = {(by, window): sum(runs[by, s, window].reached for s in seeds) for by, window in kinds}
-    best = min([k for k in kinds if reached[k] == len(seeds)] or kinds, key=lambda k: float(ladders[k].mean()))
-    ratio = interval(np.stack([ladders[best], gain]), lambda rows: rows[0].mean(axis=-1) / rows[1].mean(axis=-1))
+    costs = costs_of_ladders(runs)
+    whole = [ladder for ladder, each in costs.items() if len(each) == len(seeds)]
+    reached = {(by, window): sum(runs[by, s, window].reached for s in seeds) for by, window in whole}
+    got_there = [ladder for ladder in whole if reached[ladder] == len(seeds)]
+    best = min(got_there or whole, key=lambda ladder: float(np.mean(costs[ladder])))
+    cheapest = np.array([runs[best[0], s, best[1]].cost for s in seeds])
+    ratio = interval(np.stack([cheapest, gain]), lambda rows: rows[0].mean(axis=-1) / rows[1].mean(axis=-1))
     calculations = [[sum(stage == k for _, stage in runs[own, s, None].steps) for k in (0, 1)] for s in seeds]
     mean_of = np.mean(calculations, axis=0).round(1).tolist()
+    mean_cost = {ladder: round(float(np.mean(each)), 1) for ladder, each in costs.items()}
+    rows = {(by, w): {"pbe_gaps_by": by, "window": w, "cost": cost} for (by, w), cost in mean_cost.items()}
     return {
         "gain": ratio["value"],
         "low": ratio["low"],
         "high": ratio["high"],
         "pbe_gaps_by": own,
-        "cost": {"gain": round(float(gain.mean()), 1), "ladder": round(float(ladders[best].mean()), 1)},
+        "cost": {"gain": round(float(gain.mean()), 1), "ladder": rows[best]["cost"]},
         "reached": sum(runs[own, s, None].reached for s in seeds),
         "calculations_by_gain": {"pbe": mean_of[0], "hse06": mean_of[1]},
         "best_ladder": best,
-        "ladders": [
-            {"pbe_gaps_by": k[0], "window": k[1], "cost": round(float(c.mean()), 1), "reached": reached[k]}
-            for k, c in ladders.items()
-        ],
-        "dearer": [
-            {"pbe_gaps_by": by, "window": w, "cost": round(float(np.mean(costs)), 1), "seeds": len(costs)}
-            for by, w in tried
-            if (by, w) not in kinds
-            for costs in [[runs[by, s, w].cost for s in seeds if (by, s, w) in runs]]
-        ],
+        "ladders": [{**rows[ladder], "reached": reached[ladder]} for ladder in whole],
+        "dearer": [{**rows[each], "seeds": len(costs[each])} for each in costs if each not in whole],
     }
 
 

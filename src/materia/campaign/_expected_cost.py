@@ -59,8 +59,7 @@ def _passes(
     dear = [name for name in DEAR if name in conditions.intervals]
     if q.GAP_PBE in known and q.GAP_PBE in beliefs.quantities and dear:
         passed = np.zeros(beliefs.n)
-        hurdle = beliefs.hurdle(q.GAP_PBE)
-        for weight, gap in scenarios(beliefs.column(q.GAP_PBE) if hurdle is None else hurdle):
+        for weight, gap in scenarios(beliefs.uncertain(q.GAP_PBE)):
             chance = rest
             for name in dear:
                 expected = knowledge.dear.in_pool(name, gap, before_round)

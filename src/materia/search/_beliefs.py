@@ -95,6 +95,11 @@ class Beliefs:
         """More about a quantity than its column says; None where there is nothing."""
         return self._hurdles.get(quantity)
 
+    def uncertain(self, quantity: str) -> tuple[Floats, Floats] | Hurdle:
+        """The most that is known of what a quantity may be: its hurdle, or mean (n,) and std (n,)."""
+        hurdle = self.hurdle(quantity)
+        return self.column(quantity) if hurdle is None else hurdle
+
     def usable(self, quantities: Iterable[str]) -> np.ndarray:
         """(n,) bool: mean and std of all these quantities are finite."""
         good = np.ones(self.n, dtype=bool)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from materia.errors import ConfigError
-from materia.search._beliefs import Hurdle
+from materia.search._beliefs import Beliefs
 from materia.search._conditions import Conditions
-from materia.search._gauss import Floats, log_interval, log_interval_above
-from materia.search._scenarios import Uncertain, scenarios
+from materia.search._gauss import Floats, log_interval
+from materia.search._scenarios import scenarios
+from materia.search._settings import Objective
 from materia.search._stages import gain_of_both, gain_of_dear
 from materia.search.replay._pool import KnownPool
 from materia.search.replay.forest import ForestLearner
@@ -91,7 +92,7 @@ def play_by_gain(
             chance = state.chances(dear, described[known], pool.values[stages.cheap][known])
             rates[known] = gain_of_dear(chance, stages.dear_cost)
         if len(blank):
-            results = scenarios(state.predicted(blank))
+            results = scenarios(state.believed(blank).uncertain(stages.cheap))
             ahead = np.stack([state.chances(dear, described[blank], cheap) for _, cheap in results], axis=1)
             likely = np.stack([weight for weight, _ in results], axis=1)
             rates[blank] = gain_of_both(ahead, stages.cheap_cost, stages.dear_cost, likely)
@@ -118,13 +119,10 @@ def play_ladder(
     """
     state = _State(pool, conditions, stages, seed, learner)
     low, high = window
+    wanted = Conditions([Objective(quantity=stages.cheap, window=window)])
     while not state.enough and not state.has[CHEAP].all():
         blank = np.flatnonzero(~state.has[CHEAP])
-        expected = state.predicted(blank)
-        if isinstance(expected, Hurdle):
-            inside = log_interval_above(expected.chance, expected.mean, expected.std, low, high, 0.0)
-        else:
-            inside = log_interval(*expected, low, high, 0.0)
+        inside = wanted.log_probability(state.believed(blank))
         ties = np.random.default_rng([seed, state.rounds]).random(len(blank))
         order = blank[np.lexsort((ties, -inside))][: stages.batch]
         steps = []
@@ -172,15 +170,12 @@ class _State:
         """Seeds the trainings of this round."""
         return self.seed * 100_003 + self.rounds
 
-    def predicted(self, rows: np.ndarray) -> Uncertain:
+    def believed(self, rows: np.ndarray) -> Beliefs:
         """What the learner says of the cheap quantity of some rows."""
         name = self.stages.cheap
         known = np.array([i for i, stage in self.steps if stage == CHEAP])
         learned = self.learner.learn(self.pool, known, {name: self.pool.values[name][known]}, self._number)
-        if name in learned.hurdles:
-            return learned.hurdles[name].rows(rows)
-        mean, std = learned.columns[name]
-        return mean[rows], std[rows]
+        return Beliefs(learned.columns, learned.hurdles).rows(rows)
 
     def map(self, described: np.ndarray) -> _Map:
         """From the cheap quantity to the dear one."""
