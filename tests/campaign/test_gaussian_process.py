@@ -13,7 +13,7 @@ from materia.search import Beliefs, Conditions, Objective
 from materia.search.replay import KnownPool
 from materia.search.replay.forest import ForestLearner
 from materia.search.replay.learner import load
-from materia.surrogate import Prior, Surrogate
+from materia.surrogate import Prior, Surrogate, Trees, mixed, share_of_trees, told_of
 from materia.surrogate._prior import _kernel, centre_and_unit
 from rock_salts import rock_salts
 
@@ -57,6 +57,22 @@ def test_labels_one_after_the_other_say_what_all_say_at_once(pool: KnownPool) ->
     turned = grown.learn(pool, other, {GAP: truth[other]}, seed=0).columns[GAP][0]
     fresh = GaussianProcess(BASE, device="cpu", fitted_on=20).learn(pool, other, {GAP: truth[other]}, seed=0)
     np.testing.assert_allclose(turned, fresh.columns[GAP][0], atol=2e-4)
+
+
+def test_trees_are_believed_by_their_share(pool: KnownPool) -> None:
+    rows, truth = np.random.default_rng(4).permutation(len(pool))[:40], pool.values[GAP]
+    labels = {GAP: truth[rows]}
+    alone, both = (
+        GaussianProcess(BASE, device="cpu", hurdle=False, trees=count).learn(pool, rows, labels, seed=9).columns[GAP]
+        for count in (0, 10)
+    )
+    told, _ = told_of(Surrogate.load(resource("data/weights/base"), device="cpu"), pool.crystals)
+    centre, unit = told.scales()
+    x = (told.raw - centre) / unit
+    share = share_of_trees(Prior.fitted(told.ends, x[rows], truth[rows]), x[rows], truth[rows], 9, 10)
+    assert 0 < share < 1
+    for found, wanted in zip(both, mixed(alone, Trees.fitted(x[rows], truth[rows], 9, 10).read(x), share), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_the_posterior_is_that_of_another_program() -> None:

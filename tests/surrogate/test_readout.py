@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.metrics import roc_auc_score
 
@@ -23,6 +24,7 @@ from materia.surrogate import Example, Prior, Surrogate, SurrogateSettings, told
 from materia.surrogate import _regression as regression
 from materia.surrogate._prior import centre_and_unit
 from materia.surrogate._readout import Readout, Told
+from materia.surrogate._trees import mixed, out_of_bag, share_of_second
 from materia.surrogate.testing import SurrogateConformance
 from surrogate_factory import perovskite
 
@@ -201,3 +203,71 @@ def test_one_label_is_its_own_mean() -> None:
     prior = Prior.fitted((1, 2, 3), np.zeros((1, 3)), np.array([2.5]))
     assert (prior.middle, prior.scale) == (2.5, 1.0)
     assert Prior.from_json(prior.to_json()) == prior
+
+
+def test_the_process_and_its_trees(examples: list[Example]) -> None:
+    """Both say their share; a single label is left to the process."""
+    told, _ = told_of(Surrogate.load(resource("data/weights/base"), device="cpu"), [e.crystal for e in examples])
+    y = np.array([[e.targets[FORMATION_ENERGY], np.nan] for e in examples])
+    y[3, 1] = 1.0
+    mine, rest = Told(told.raw[:60], told.ends), told.raw[60:]
+    alone, both = (Readout.fitted(told.scales(), mine, y[:60], seed=1, trees=count) for count in (0, 30))
+    x = (told.raw - alone.centre) / alone.unit
+    forest = ExtraTreesRegressor(30, max_features=0.3, random_state=1).fit(x[:60], y[:60, 0])
+    each = np.array([tree.predict(x[60:].astype(np.float32)) for tree in forest.estimators_])
+    mean, std = each.mean(axis=0), each.std(axis=0) + 0.1 * y[:60, 0].std()
+    (first, spread), (found, wide) = alone.read(rest), both.read(rest)
+    w, none = both.shares
+    assert (0 < w < 1, none, alone.shares) == (True, 0.0, (0.0, 0.0))
+    np.testing.assert_allclose(found[:, 0], (1 - w) * first[:, 0] + w * mean, rtol=1e-9)
+    apart = w * (1 - w) * (first[:, 0] - mean) ** 2
+    np.testing.assert_allclose(wide[:, 0] ** 2, (1 - w) * spread[:, 0] ** 2 + w * std**2 + apart, rtol=1e-9)
+    np.testing.assert_array_equal(found[:, 1], first[:, 1])
+    again = Readout.from_file(both.tensors(), json.loads(json.dumps(both.card())))
+    np.testing.assert_array_equal(again.read(rest)[0], found)
+    before = {key: both.card()[key] for key in ("priors", "hurdles")}  # of a file that was written without trees
+    np.testing.assert_array_equal(Readout.from_file(both.tensors(), before).read(rest)[0], first)
+
+
+def test_what_is_said_of_labels_left_out_is_what_the_others_say(examples: list[Example]) -> None:
+    told, _ = told_of(Surrogate.load(resource("data/weights/base"), device="cpu"), [e.crystal for e in examples])
+    centre, unit = told.scales()
+    x, y = (told.raw - centre) / unit, np.array([e.targets[FORMATION_ENERGY] for e in examples])
+    prior = Prior.fitted(told.ends, x[:40], y[:40])
+    mean, std = prior.left_out(x[:40], y[:40])
+    for k in (0, 17):
+        others = np.delete(np.arange(40), k)
+        theirs = GaussianProcessRegressor(prior.kernel, optimizer=None)
+        theirs.fit(x[others], (y[others] - prior.middle) / prior.scale)
+        said, spread = theirs.predict(x[[k]], return_std=True)
+        assert mean[k] == pytest.approx(said[0] * prior.scale + prior.middle, abs=1e-6)
+        assert std[k] == pytest.approx(spread[0] * prior.scale, rel=1e-5)
+
+
+def test_trees_say_nothing_of_a_label_they_were_grown_from() -> None:
+    """A label beyond all measure changes what is said of others, and of itself nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 4))
+    y = x[:, 0] + rng.normal(scale=0.1, size=50)
+    changed = np.where(np.arange(50) == 7, 100.0, y)
+    (before, _), (after, _) = (out_of_bag(x, values, 3) for values in (y, changed))
+    assert np.abs(before - y).mean() < 0.6 * np.abs(y - y.mean()).mean()
+    assert before[7] == pytest.approx(after[7], abs=1.0)  # splits of other trees may move
+    assert np.abs(after - before).max() > 1
+
+
+def test_who_errs_less_is_believed_more() -> None:
+    """Two labels of 0, which the first expects at 0 ± 1 and the second at 0 ± 1/2, twice as dense there: weights w of
+    the second are likely as (1 + w)², so 17/28 is to be expected; the sum over twenty comes close."""
+    values, one = np.zeros(2), np.ones(2)
+    assert share_of_second((values, one), (values, one / 2), values) == pytest.approx(17 / 28, abs=2e-3)
+    assert share_of_second((values, one), (values, one), values) == pytest.approx(0.5)
+    many = np.zeros(200)
+    sure, off = (many, np.ones(200)), (many + 3, np.ones(200))
+    assert share_of_second(sure, off, many) < 0.05 < 0.95 < share_of_second(off, sure, many)
+
+
+def test_a_mixture_by_hand() -> None:
+    """A quarter of 2 ± 1 and three quarters of 0 ± 1: 0.5, with variance 1 and 3/16 of 4 for their being apart."""
+    mean, std = mixed((np.zeros(1), np.ones(1)), (np.full(1, 2.0), np.ones(1)), 0.25)
+    assert (mean[0], std[0] ** 2) == pytest.approx((0.5, 1.75))

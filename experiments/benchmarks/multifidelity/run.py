@@ -70,7 +70,7 @@ def play(task: Task, pool: KnownPool, model: Path | None) -> StagedRun:
     by, seed, window = task
     learner: Learner | None = None
     if by == "process":
-        learner = GaussianProcess(str(model))
+        learner = GaussianProcess(str(model), trees=0)
     elif by == "informed_forest":
         learner = InformedForest(str(model), trees=STAGES.trees)
     if window is None:

@@ -113,9 +113,10 @@ def main() -> None:
     labels = {name: truth(examples, name) for name in TARGETS}
     groups = [e.group for e in examples]
     shape = (repeats, len(examples))
-    learned = {"network": settings, "gaussian_process": SurrogateSettings(readout="gaussian_process")}
-    if settings.pretrained is None:
-        del learned["gaussian_process"]  # which reads out trained networks
+    learned = {"network": settings}
+    if settings.pretrained is not None:  # trained networks to read out
+        learned["gaussian_process"] = SurrogateSettings(readout="gaussian_process")
+        learned["process_alone"] = SurrogateSettings(readout="gaussian_process", trees=0)
     error = {(m, t): np.full(shape, np.nan) for m in (*learned, "composition", "mean") for t in TARGETS}
     inside = {(m, t): np.full(shape, np.nan) for m in learned for t in TARGETS}
     spent = dict.fromkeys(learned, 0.0)

@@ -13,7 +13,7 @@ from materia.quantities import quantity
 from materia.resources import resource
 from materia.search import Hurdle
 from materia.search.replay import KnownPool, Learned
-from materia.surrogate import Prior, Surrogate, above_bound, chance_above, told_of
+from materia.surrogate import Prior, Surrogate, Trees, above_bound, chance_above, mixed, share_of_trees, told_of
 
 Floats = NDArray[np.float64]
 
@@ -31,15 +31,19 @@ class GaussianProcess:
         device: of its predictions.
         hurdle: whether a quantity that some labels have at its physical bound, as metals their gap, is learned in two
             parts: by one process whether it lies above, and by another where, from the labels that do.
+        trees: beside each process, from the same labels, and believed as much as they deserve. 0: the process alone.
         fitted_on: amplitudes, lengths and noise are those of the greatest marginal likelihood of the first so many
-            labels; all are learned from.
+            labels, and so is what the trees are believed; all are learned from.
     """
 
-    def __init__(self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = True) -> None:
+    def __init__(
+        self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = True, trees: int = 40
+    ) -> None:
         self.model = str(resource("data/weights/base")) if model == "base" else model
-        self.device, self.fitted_on, self.hurdle = device, fitted_on, hurdle
+        self.device, self.fitted_on, self.hurdle, self.trees = device, fitted_on, hurdle, trees
         self._pool: KnownPool | None = None
         self._posteriors: dict[str, Posterior] = {}
+        self._shares: dict[str, float] = {}
 
     def learn(self, pool: KnownPool, rows: np.ndarray, labels: Mapping[str, Floats], seed: int) -> Learned:
         if self._pool is not pool:
@@ -53,7 +57,9 @@ class GaussianProcess:
                 first = slice(None, self.fitted_on)
                 posterior = Posterior(Prior.fitted(ends, x[rows[first]], values[first]), x)
                 self._posteriors[name] = posterior
-            return posterior.given(rows, values)
+                self._shares[name] = share_of_trees(posterior.prior, x[rows[first]], values[first], seed, self.trees)
+            said, share = posterior.given(rows, values), self._shares[name]
+            return mixed(said, Trees.fitted(x[rows], values, seed, self.trees).read(x), share) if share else said
 
         for name, values in labels.items():
             columns[name] = given(name, rows, values)

@@ -159,7 +159,7 @@ def _learner(settings: CampaignSettings) -> tuple[str, dict[str, Any]]:
     if asked is None:
         return "none", {}
     if asked.readout == "gaussian_process":
-        return asked.readout, {"model": asked.pretrained, "device": asked.device}
+        return asked.readout, {"model": asked.pretrained, "device": asked.device, "trees": asked.trees}
     return "network", asked.model_dump(mode="json")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from materia.surrogate._start import pretrained_card
     from materia.surrogate._strata import badly_covered
     from materia.surrogate._surrogate import Surrogate
+    from materia.surrogate._trees import Trees, mixed, share_of_trees
 
 _HOME = {
     "Batch": "_graph",
@@ -38,6 +39,7 @@ _HOME = {
     "Predictions": "_predictions",
     "Prior": "_prior",
     "Surrogate": "_surrogate",
+    "Trees": "_trees",
     "above_bound": "_readout",
     "badly_covered": "_strata",
     "chance_above": "_readout",
@@ -45,9 +47,11 @@ _HOME = {
     "element_features": "_elements",
     "from_pyg": "_pyg",
     "grouped_folds": "_folds",
+    "mixed": "_trees",
     "pretrained_card": "_start",
     "pyg_loader": "_pyg",
     "read_card": "_files",
+    "share_of_trees": "_trees",
     "to_pyg": "_pyg",
     "told_of": "_regression",
     "train": "_ensemble",
@@ -64,6 +68,7 @@ __all__ = [
     "Prior",
     "Surrogate",
     "SurrogateSettings",
+    "Trees",
     "above_bound",
     "badly_covered",
     "chance_above",
@@ -71,9 +76,11 @@ __all__ = [
     "element_features",
     "from_pyg",
     "grouped_folds",
+    "mixed",
     "pretrained_card",
     "pyg_loader",
     "read_card",
+    "share_of_trees",
     "to_pyg",
     "told_of",
     "train",

@@ -71,6 +71,13 @@ class Prior:
         """(n,) of rows x (n, d), without noise."""
         return np.asarray(self.kernel.k1.diag(x))
 
+    def left_out(self, x: Floats, values: Floats) -> tuple[Floats, Floats]:
+        """What it says of each of the labels (k,) at rows x (k, d) given all others: mean (k,) and standard deviation
+        of a label (k,) (Rasmussen and Williams, equations 5.12), with hyperparameters that have seen it."""
+        inverse = np.linalg.inv(self.covariance(x) + self.noise * np.eye(len(x)))
+        off = (inverse @ (values - self.middle)) / np.diag(inverse)
+        return values - off, self.scale / np.sqrt(np.diag(inverse))
+
     def to_json(self) -> dict[str, Any]:
         return {"ends": list(self.ends), "theta": list(self.theta), "middle": self.middle, "scale": self.scale}
 

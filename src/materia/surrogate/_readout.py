@@ -17,6 +17,7 @@ from materia.surrogate._composition import composition_statistics
 from materia.surrogate._evidence import Evidence
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._prior import Ends, Prior, centre_and_unit
+from materia.surrogate._trees import Trees, mixed, share_of_trees
 
 LEAST_AT_BOUND = (
     8  # labels at a physical bound, and above it, from which it is learned whether there is more than the bound
@@ -69,6 +70,9 @@ class Readout:
         labels: (m, T + 2 H) figures, NaN where missing.
         priors: (T + 2 H) of the columns.
         hurdles: (H) which of the quantities those are.
+        trees: beside each process; none: the process alone.
+        seed: of the trees, which are grown from the labels whenever they are needed.
+        shares: (T + 2 H) how much the trees of each column are believed.
     """
 
     centre: Floats
@@ -77,6 +81,9 @@ class Readout:
     labels: Floats
     priors: tuple[Prior, ...]
     hurdles: tuple[int, ...] = ()
+    trees: int = 0
+    seed: int = 0
+    shares: tuple[float, ...] = ()
 
     @classmethod
     def fitted(
@@ -86,20 +93,25 @@ class Readout:
         labels: Floats,
         seed: int,
         bounds: Sequence[float | None] = (),
+        trees: int = 0,
     ) -> Readout:
-        """Hyperparameters of the greatest marginal likelihood of labels (m, T); of a draw where they are many.
+        """Hyperparameters of the greatest marginal likelihood of labels (m, T), and how much trees are believed; of a
+        draw where they are many.
 
         Args:
             bounds: (T) physical lower bounds; left out, nothing is learned of what lies at them.
+            trees: beside each process.
         """
         hurdles, labels = _with_parts(labels, bounds)
         centre, unit = scales
-        x, priors = (told.raw - centre) / unit, []
+        x, priors, shares = (told.raw - centre) / unit, [], []
         order = np.random.default_rng(seed).permutation(len(x))
         for column in labels.T:
             rows = np.sort(order[~np.isnan(column[order])][:FITTED_ON])
-            priors.append(Prior.fitted(told.ends, x[rows], column[rows]))
-        return cls(centre, unit, x, labels, tuple(priors), hurdles)
+            prior = Prior.fitted(told.ends, x[rows], column[rows])
+            priors.append(prior)
+            shares.append(share_of_trees(prior, x[rows], column[rows], seed, trees))
+        return cls(centre, unit, x, labels, tuple(priors), hurdles, trees, seed, tuple(shares))
 
     def read(self, raw: Floats) -> tuple[Floats, Floats]:
         """All columns (n, T + 2 H) and their standard deviations, the noise of a label included."""
@@ -111,8 +123,9 @@ class Readout:
                 half = solve_triangular(factor, across, lower=True)
                 variance = np.maximum(prior.variance(x) - (half**2).sum(axis=0), 0.0) + prior.noise
                 here = slice(begin, begin + len(x))
-                mean[here, j] = prior.middle + prior.scale * (weights @ across)
-                std[here, j] = prior.scale * np.sqrt(variance)
+                said = prior.middle + prior.scale * (weights @ across), prior.scale * np.sqrt(variance)
+                trees = self._grown[j]
+                mean[here, j], std[here, j] = said if trees is None else mixed(said, trees.read(x), self.shares[j])
         return mean, std
 
     def evidence(
@@ -145,25 +158,51 @@ class Readout:
             found.append((rows, np.tril(factor), weights))
         return found
 
+    @cached_property
+    def _grown(self) -> list[Trees | None]:
+        """Of each quantity: its trees, where they are believed at all."""
+        found: list[Trees | None] = []
+        for column, share in zip(self.labels.T, self.shares or (0.0,) * self.labels.shape[1], strict=True):
+            rows = np.flatnonzero(~np.isnan(column))
+            found.append(Trees.fitted(self.x[rows], column[rows], self.seed, self.trees) if share else None)
+        return found
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays, for a model file."""
         return {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in _ARRAYS}
 
+    def card(self) -> dict[str, Any]:
+        """What is no array, for a model's card."""
+        priors = [prior.to_json() for prior in self.priors]
+        return {
+            "priors": priors,
+            "hurdles": list(self.hurdles),
+            "trees": self.trees,
+            "seed": self.seed,
+            "shares": list(self.shares),
+        }
+
     @classmethod
-    def from_file(
-        cls, tensors: Mapping[str, torch.Tensor], priors: Sequence[Mapping[str, Any]], hurdles: Sequence[int] = ()
-    ) -> Readout:
-        """What :meth:`tensors`, the priors' ``to_json`` and ``hurdles`` gave.
+    def from_file(cls, tensors: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> Readout:
+        """What :meth:`tensors` and :meth:`card` gave.
 
         Raises:
             KeyError, ValueError: they are not of one readout.
         """
         arrays = {name: tensors[name].numpy() for name in _ARRAYS}
+        priors, hurdles = card["priors"], card.get("hurdles", ())
         if len(priors) != arrays["labels"].shape[1]:
             raise ValueError(f"{len(priors)} priors for {arrays['labels'].shape[1]} columns")
         if any(not 0 <= j < len(priors) - 2 * len(hurdles) for j in hurdles):
             raise ValueError(f"hurdles {list(hurdles)} for {len(priors) - 2 * len(hurdles)} quantities")
-        return cls(**arrays, priors=tuple(Prior.from_json(entries) for entries in priors), hurdles=tuple(hurdles))
+        return cls(
+            **arrays,
+            priors=tuple(Prior.from_json(entries) for entries in priors),
+            hurdles=tuple(hurdles),
+            trees=int(card.get("trees", 0)),
+            seed=int(card.get("seed", 0)),
+            shares=tuple(float(share) for share in card.get("shares", ())),
+        )
 
 
 _ARRAYS = ("centre", "unit", "x", "labels")

@@ -85,20 +85,16 @@ def read_out(
         others, _ = told_of(source, [population[i] for i in np.sort(drawn)])
         scales = Told(np.vstack([told.raw, others.raw]), told.ends).scales()
         bounds = [q.lower if q.form is Form.SCALAR and q.kind is not Kind.EXTENSIVE else None for q in quantities]
-        whole = Readout.fitted(scales, told, labels, seed, bounds)
+        whole = Readout.fitted(scales, told, labels, seed, bounds, settings.trees)
         report(1)
-        found = _left_out(examples, folds, told, latents, labels, scales, seed, source, report)
+        found = _left_out(examples, folds, told, latents, labels, scales, seed, source, settings.trees, report)
     members = tuple(
         Member(member.network, LatentIndex.of(points)) for member, points in zip(source.members, latents, strict=True)
     )
     card = {
         **(about or {}),
         **identity(examples, quantities, settings, source, seed),
-        "readout": {
-            "networks": source.networks_card,
-            "priors": [prior.to_json() for prior in whole.priors],
-            "hurdles": list(whole.hurdles),
-        },
+        "readout": {"networks": source.networks_card, **whole.card()},
     }
     return assemble(members, examples, labels, quantities, settings, source, found, card, whole)
 
@@ -112,6 +108,7 @@ def _left_out(
     scales: tuple[Floats, Floats],
     seed: int,
     source: Surrogate,
+    trees: int,
     report: Callable[[int], None],
 ) -> OutOfFold:
     """What processes say of each fold that are fitted without it, hyperparameters and all."""
@@ -124,7 +121,7 @@ def _left_out(
     strange = np.zeros(n, dtype=bool)
     for k, out in enumerate(blind):
         rest = Told(told.raw[~out], told.ends)
-        process = Readout.fitted(scales, rest, labels[~out], seed)
+        process = Readout.fitted(scales, rest, labels[~out], seed, trees=trees)
         mean[out], std[out] = process.read(told.raw[out])
         strange[out] = never_met(examples, ~out, source)[out]
         for m, points in enumerate(latents):

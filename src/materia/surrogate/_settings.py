@@ -31,7 +31,13 @@ class SurrogateSettings(BaseModel):
         "network",
         description="what learns from the labels: network: the pretrained networks are trained on; gaussian_process: a "
         "process over what they make of each structure, in seconds; of the other settings it heeds pretrained, folds, "
-        "device and threads",
+        "trees, device and threads",
+    )
+    trees: int = Field(
+        40,
+        ge=0,
+        le=1000,
+        description="extremely randomised trees beside the Gaussian process, believed as much as they deserve; 0: none",
     )
     channels: int | None = Field(None, ge=4, le=256, description="features of each order l per atom")
     layers: int | None = Field(None, ge=1, le=6)

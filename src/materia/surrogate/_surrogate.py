@@ -283,7 +283,7 @@ def _readout(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Readout 
     if "readout" not in card:
         return None
     arrays = {n.removeprefix("readout."): t for n, t in tensors.items() if n.startswith("readout.")}
-    return Readout.from_file(arrays, card["readout"]["priors"], card["readout"].get("hurdles", ()))
+    return Readout.from_file(arrays, card["readout"])
 
 
 def _member(tensors: Mapping[str, Tensor], card: Mapping[str, Any], k: int, unit: float) -> Member:
