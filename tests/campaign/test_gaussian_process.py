@@ -75,6 +75,17 @@ def test_trees_are_believed_by_their_share(pool: KnownPool) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
+def test_trees_say_whether_there_is_a_gap(pool: KnownPool) -> None:
+    rows, truth = np.random.default_rng(4).permutation(len(pool))[:40], pool.values[GAP]
+    truth = np.where(truth < np.median(truth), 0.0, truth)
+    learned = GaussianProcess(BASE, device="cpu", trees=10).learn(pool, rows, {GAP: truth[rows]}, seed=9)
+    told, _ = told_of(Surrogate.load(resource("data/weights/base"), device="cpu"), pool.crystals)
+    centre, unit = told.scales()
+    x = (told.raw - centre) / unit
+    wanted = Trees.of_yes_or_no(x[rows], truth[rows] > 0, 9, 10).chance(x)
+    np.testing.assert_allclose(learned.hurdles[GAP].chance, wanted)
+
+
 def test_the_posterior_is_that_of_another_program() -> None:
     rng = np.random.default_rng(1)
     parts = [rng.normal(size=(50, d)) for d in (2, 5, 3)]

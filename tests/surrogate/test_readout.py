@@ -24,7 +24,7 @@ from materia.surrogate import Example, Prior, Surrogate, SurrogateSettings, told
 from materia.surrogate import _regression as regression
 from materia.surrogate._prior import centre_and_unit
 from materia.surrogate._readout import Readout, Told
-from materia.surrogate._trees import mixed, out_of_bag, share_of_second
+from materia.surrogate._trees import Trees, mixed, out_of_bag, share_of_second
 from materia.surrogate.testing import SurrogateConformance
 from surrogate_factory import perovskite
 
@@ -155,7 +155,14 @@ def test_where_nothing_lies_at_a_bound_nothing_is_learned_apart(numbers: Surroga
 def test_a_card_of_another_readout_is_refused(tmp_path: Path, model: Surrogate) -> None:
     model.save(tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
-    for damage in ({"priors": [{"ends": [1, 2]}]}, {"priors": []}, {"networks": {}}, {"hurdles": [2]}):
+    damages: list[dict[str, object]] = [
+        {"priors": [{"ends": [1, 2]}]},
+        {"priors": []},
+        {"networks": {}},
+        {"hurdles": [2]},
+        {"priors": [None, None], "trees": 0},  # neither a process nor trees
+    ]
+    for damage in damages:
         (tmp_path / "card.json").write_text(json.dumps({**card, "readout": {**card["readout"], **damage}}))
         with pytest.raises(ModelError, match="do not fit the card"):
             Surrogate.load(tmp_path, device="cpu")
@@ -271,3 +278,32 @@ def test_a_mixture_by_hand() -> None:
     """A quarter of 2 ± 1 and three quarters of 0 ± 1: 0.5, with variance 1 and 3/16 of 4 for their being apart."""
     mean, std = mixed((np.zeros(1), np.ones(1)), (np.full(1, 2.0), np.ones(1)), 0.25)
     assert (mean[0], std[0] ** 2) == pytest.approx((0.5, 1.75))
+
+
+def test_a_chance_by_hand() -> None:
+    """Structures that nothing tells apart, three of four with a gap: every leaf says 3/4, and half a tree says yes and
+    half a tree no; where all have one, no number of trees makes it certain."""
+    x, mixed_up = np.zeros((8, 2)), np.arange(8) % 4 > 0
+    chances = Trees.of_yes_or_no(x, mixed_up, seed=0, count=10).chance(x[:3])
+    np.testing.assert_allclose(chances, (10 * 0.75 + 0.5) / 11)
+    sure = Trees.of_yes_or_no(x, np.ones(8, dtype=bool), seed=0, count=10).chance(x[:1])
+    np.testing.assert_allclose(sure, 10.5 / 11)
+
+
+@pytest.mark.parametrize("trees", [0, 20])
+def test_whether_there_is_more_than_the_bound_is_left_to_trees(examples: list[Example], trees: int) -> None:
+    """Of labels 0 and 1 a chance is mean and p(1 - p) the variance; a process has its say only where no trees are."""
+    told, _ = told_of(Surrogate.load(resource("data/weights/base"), device="cpu"), [e.crystal for e in examples])
+    y = np.maximum([[e.targets[FORMATION_ENERGY] + 2.5] for e in examples], 0.0)
+    assert 8 <= (y == 0).sum() <= len(y) - 8
+    readout = Readout.fitted(told.scales(), told, y, seed=3, bounds=[0.0], trees=trees)
+    assert (readout.hurdles, readout.priors[1] is None) == ((0,), trees > 0)
+    mean, std = readout.read(told.raw)
+    chance = mean[:, 1]
+    np.testing.assert_allclose(std[:, 1] ** 2, chance * (1 - chance))
+    assert chance[y[:, 0] > 0].min() > 0.5 > chance[y[:, 0] == 0].max()
+    if trees:
+        x = (told.raw - readout.centre) / readout.unit
+        np.testing.assert_array_equal(chance, Trees.of_yes_or_no(x, y[:, 0] > 0, 3, trees).chance(x))
+    again = Readout.from_file(readout.tensors(), json.loads(json.dumps(readout.card())))
+    np.testing.assert_array_equal(again.read(told.raw)[0], mean)

@@ -30,14 +30,15 @@ class GaussianProcess:
             looked for the better.
         device: of its predictions.
         hurdle: whether a quantity that some labels have at its physical bound, as metals their gap, is learned in two
-            parts: by one process whether it lies above, and by another where, from the labels that do.
+            parts: whether it lies above, by trees, or a process where there are none; and where, from the labels that
+            do.
         trees: beside each process, from the same labels, and believed as much as they deserve. 0: the process alone.
         fitted_on: amplitudes, lengths and noise are those of the greatest marginal likelihood of the first so many
             labels, and so is what the trees are believed; all are learned from.
     """
 
     def __init__(
-        self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = True, trees: int = 40
+        self, model: str, device: str = "auto", fitted_on: int = 300, hurdle: bool = True, trees: int = 100
     ) -> None:
         self.model = str(resource("data/weights/base")) if model == "base" else model
         self.device, self.fitted_on, self.hurdle, self.trees = device, fitted_on, hurdle, trees
@@ -67,9 +68,11 @@ class GaussianProcess:
             above = None if bound is None else above_bound(values, bound)
             if above is None:
                 continue
-            middle, spread = given(f"{name} above its bound", rows, above.astype(np.float64))
-            where = given(f"{name} where above", rows[above], values[above])
-            hurdles[name] = Hurdle(chance_above(middle, spread), *where)
+            if self.trees:
+                chance = Trees.of_yes_or_no(x[rows], above, seed, self.trees).chance(x)
+            else:
+                chance = chance_above(*given(f"{name} above its bound", rows, above.astype(np.float64)))
+            hurdles[name] = Hurdle(chance, *given(f"{name} where above", rows[above], values[above]))
         return Learned(columns, latents, hurdles)
 
     def _matrix(self, pool: KnownPool) -> tuple[Floats, tuple[int, int, int], np.ndarray]:

@@ -17,7 +17,7 @@ from materia.surrogate._composition import composition_statistics
 from materia.surrogate._evidence import Evidence
 from materia.surrogate._graph import GraphStore
 from materia.surrogate._prior import Ends, Prior, centre_and_unit
-from materia.surrogate._trees import Trees, mixed, share_of_trees
+from materia.surrogate._trees import Said, Trees, mixed, share_of_trees
 
 LEAST_AT_BOUND = (
     8  # labels at a physical bound, and above it, from which it is learned whether there is more than the bound
@@ -62,13 +62,13 @@ class Readout:
     """Gaussian processes of T quantities, given the figures of m structures.
 
     A quantity that some labels have at its physical bound, as metals their gap, has two columns more: whether it lies
-    above, 1 or 0, and where, of the labels that do.
+    above, 1 or 0, which is left to trees where there are any, and where, of the labels that do.
 
     Attributes:
         centre, unit: (d,) standardise what is told.
         x: (m, d) standardised, of the labelled structures.
         labels: (m, T + 2 H) figures, NaN where missing.
-        priors: (T + 2 H) of the columns.
+        priors: (T + 2 H) of the columns; None where trees alone answer.
         hurdles: (H) which of the quantities those are.
         trees: beside each process; none: the process alone.
         seed: of the trees, which are grown from the labels whenever they are needed.
@@ -79,7 +79,7 @@ class Readout:
     unit: Floats
     x: Floats
     labels: Floats
-    priors: tuple[Prior, ...]
+    priors: tuple[Prior | None, ...]
     hurdles: tuple[int, ...] = ()
     trees: int = 0
     seed: int = 0
@@ -106,11 +106,12 @@ class Readout:
         centre, unit = scales
         x, priors, shares = (told.raw - centre) / unit, [], []
         order = np.random.default_rng(seed).permutation(len(x))
-        for column in labels.T:
+        yes_or_no = _yes_or_no(labels.shape[1], len(hurdles))
+        for j, column in enumerate(labels.T):
             rows = np.sort(order[~np.isnan(column[order])][:FITTED_ON])
-            prior = Prior.fitted(told.ends, x[rows], column[rows])
+            prior = None if trees and j in yes_or_no else Prior.fitted(told.ends, x[rows], column[rows])
             priors.append(prior)
-            shares.append(share_of_trees(prior, x[rows], column[rows], seed, trees))
+            shares.append(1.0 if prior is None else share_of_trees(prior, x[rows], column[rows], seed, trees))
         return cls(centre, unit, x, labels, tuple(priors), hurdles, trees, seed, tuple(shares))
 
     def read(self, raw: Floats) -> tuple[Floats, Floats]:
@@ -118,15 +119,24 @@ class Readout:
         mean, std = (np.empty((len(raw), len(self.priors))) for _ in range(2))
         for begin in range(0, len(raw), _CHUNK):
             x = (raw[begin : begin + _CHUNK] - self.centre) / self.unit
-            for j, (prior, (rows, factor, weights)) in enumerate(zip(self.priors, self._solved, strict=True)):
-                across = prior.covariance(self.x[rows], x)
-                half = solve_triangular(factor, across, lower=True)
-                variance = np.maximum(prior.variance(x) - (half**2).sum(axis=0), 0.0) + prior.noise
-                here = slice(begin, begin + len(x))
-                said = prior.middle + prior.scale * (weights @ across), prior.scale * np.sqrt(variance)
-                trees = self._grown[j]
-                mean[here, j], std[here, j] = said if trees is None else mixed(said, trees.read(x), self.shares[j])
+            here = slice(begin, begin + len(x))
+            for j in range(len(self.priors)):
+                mean[here, j], std[here, j] = self._read(j, x)
         return mean, std
+
+    def _read(self, j: int, x: Floats) -> Said:
+        """One column of standardised rows x (n, d)."""
+        prior = self.priors[j]
+        if prior is None:
+            return _of_chance(self._grown[j].chance(x))
+        rows, factor, weights = self._solved[j]
+        across = prior.covariance(self.x[rows], x)
+        half = solve_triangular(factor, across, lower=True)
+        variance = np.maximum(prior.variance(x) - (half**2).sum(axis=0), 0.0) + prior.noise
+        said = prior.middle + prior.scale * (weights @ across), prior.scale * np.sqrt(variance)
+        if j in self._yes_or_no:
+            return _of_chance(chance_above(*said))
+        return mixed(said, self._grown[j].read(x), self.shares[j]) if j in self._grown else said
 
     def evidence(
         self, networks: Evidence, latents: NDArray[np.float32], store: GraphStore
@@ -134,11 +144,10 @@ class Readout:
         """What it says of the n structures of a store, of which the networks say so much; and for each of ``hurdles``
         the chance (n,) to lie above the bound, and mean and standard deviation (n,) of the figure if it does."""
         mean, std = self.read(Told.of(networks.figures, latents, store).raw)
-        first = mean.shape[1] - 2 * len(self.hurdles)
         above = {
-            j: (chance_above(mean[:, k], std[:, k]), mean[:, k + 1], std[:, k + 1])
-            for j, k in zip(self.hurdles, range(first, mean.shape[1], 2), strict=True)
+            j: (mean[:, k], mean[:, k + 1], std[:, k + 1]) for j, k in zip(self.hurdles, self._yes_or_no, strict=True)
         }
+        first = mean.shape[1] - 2 * len(self.hurdles)
         return self.said(mean[:, :first], std[:, :first], networks.distance), above
 
     @staticmethod
@@ -146,26 +155,41 @@ class Readout:
         """Its figures (n, T), standard deviations (n, T) and latent distances (n,) as evidence of one member."""
         return Evidence(mean, mean, std, np.zeros_like(mean), distance, np.ones(len(mean), dtype=np.int64))
 
+    @property
+    def _yes_or_no(self) -> range:
+        """The columns that are 1 or 0, in the order of ``hurdles``."""
+        return _yes_or_no(len(self.priors), len(self.hurdles))
+
     @cached_property
-    def _solved(self) -> list[tuple[NDArray[np.int64], Floats, Floats]]:
-        """Of each quantity: its labelled rows (k,), the Cholesky factor of their covariance, and the weights (k,)."""
-        found = []
-        for prior, column in zip(self.priors, self.labels.T, strict=True):
-            rows = np.flatnonzero(~np.isnan(column))
+    def _solved(self) -> dict[int, tuple[NDArray[np.int64], Floats, Floats]]:
+        """Of each column with a process: its labelled rows (k,), the Cholesky factor of their covariance, and the
+        weights (k,)."""
+        found = {}
+        for j, prior in enumerate(self.priors):
+            if prior is None:
+                continue
+            rows = self._labelled(j)
             covariance = prior.covariance(self.x[rows]) + prior.noise * np.eye(len(rows))
             factor, _ = cho_factor(covariance, lower=True)
-            weights = cho_solve((factor, True), (column[rows] - prior.middle) / prior.scale)
-            found.append((rows, np.tril(factor), weights))
+            weights = cho_solve((factor, True), (self.labels[rows, j] - prior.middle) / prior.scale)
+            found[j] = rows, np.tril(factor), weights
         return found
 
     @cached_property
-    def _grown(self) -> list[Trees | None]:
-        """Of each quantity: its trees, where they are believed at all."""
-        found: list[Trees | None] = []
-        for column, share in zip(self.labels.T, self.shares or (0.0,) * self.labels.shape[1], strict=True):
-            rows = np.flatnonzero(~np.isnan(column))
-            found.append(Trees.fitted(self.x[rows], column[rows], self.seed, self.trees) if share else None)
+    def _grown(self) -> dict[int, Trees]:
+        """Of each column: its trees, where they are believed at all."""
+        found = {}
+        for j, share in enumerate(self.shares):
+            rows = self._labelled(j)
+            x, values = self.x[rows], self.labels[rows, j]
+            if self.priors[j] is None:
+                found[j] = Trees.of_yes_or_no(x, values > 0, self.seed, self.trees)
+            elif share:
+                found[j] = Trees.fitted(x, values, self.seed, self.trees)
         return found
+
+    def _labelled(self, j: int) -> NDArray[np.int64]:
+        return np.flatnonzero(~np.isnan(self.labels[:, j]))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays, for a model file."""
@@ -173,7 +197,7 @@ class Readout:
 
     def card(self) -> dict[str, Any]:
         """What is no array, for a model's card."""
-        priors = [prior.to_json() for prior in self.priors]
+        priors = [None if prior is None else prior.to_json() for prior in self.priors]
         return {
             "priors": priors,
             "hurdles": list(self.hurdles),
@@ -195,17 +219,26 @@ class Readout:
             raise ValueError(f"{len(priors)} priors for {arrays['labels'].shape[1]} columns")
         if any(not 0 <= j < len(priors) - 2 * len(hurdles) for j in hurdles):
             raise ValueError(f"hurdles {list(hurdles)} for {len(priors) - 2 * len(hurdles)} quantities")
+        trees, shares = int(card.get("trees", 0)), tuple(float(share) for share in card.get("shares", ()))
+        alone = [j for j, entries in enumerate(priors) if entries is None]
+        if alone and not (trees > 0 and len(shares) == len(priors)):
+            raise ValueError(f"neither a process nor trees for the columns {alone}")
         return cls(
             **arrays,
-            priors=tuple(Prior.from_json(entries) for entries in priors),
+            priors=tuple(None if entries is None else Prior.from_json(entries) for entries in priors),
             hurdles=tuple(hurdles),
-            trees=int(card.get("trees", 0)),
+            trees=trees,
             seed=int(card.get("seed", 0)),
-            shares=tuple(float(share) for share in card.get("shares", ())),
+            shares=shares,
         )
 
 
 _ARRAYS = ("centre", "unit", "x", "labels")
+
+
+def _yes_or_no(columns: int, hurdles: int) -> range:
+    """Which of so many columns are 1 or 0, with so many quantities whose parts stand at the end."""
+    return range(columns - 2 * hurdles, columns, 2)
 
 
 def _with_parts(labels: Floats, bounds: Sequence[float | None]) -> tuple[tuple[int, ...], Floats]:
@@ -237,3 +270,8 @@ def chance_above(mean: Floats, std: Floats) -> Floats:
     and says mean (n,) and std (n,): least-squares classification (Rasmussen and Williams, chapter 6.5; see ``_prior``).
     """
     return np.asarray(ndtr((mean - 0.5) / std))
+
+
+def _of_chance(chance: Floats) -> Said:
+    """Mean (n,) and standard deviation (n,) of a label that is 1 with that chance (n,), and 0 otherwise."""
+    return chance, np.sqrt(chance * (1 - chance))

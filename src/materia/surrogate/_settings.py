@@ -34,7 +34,7 @@ class SurrogateSettings(BaseModel):
         "trees, device and threads",
     )
     trees: int = Field(
-        40,
+        100,
         ge=0,
         le=1000,
         description="extremely randomised trees beside the Gaussian process, believed as much as they deserve; 0: none",

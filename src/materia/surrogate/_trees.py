@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from materia.surrogate._prior import Prior
 
-COUNT = 40
+COUNT = 100
 FEATURES = 0.3  # share of what is told that is tried at a split
 FLOOR = 0.1  # of the labels' standard deviation, added to the spread over the trees
 LEAST = 5  # labels from which it shows which of the two errs less
+YES_OR_NO = 2  # labels in a leaf, at least, of trees that are asked how likely something is
 _SHARES = (np.arange(20) + 0.5) / 20
 
 Floats = NDArray[np.float64]
@@ -39,11 +40,26 @@ class Trees:
         """To labels (k,) at rows x (k, d). The same rows and seed give the same trees."""
         return cls(_forest(count, seed).fit(x, values), _floor(values))
 
+    @classmethod
+    def of_yes_or_no(cls, x: Floats, yes: NDArray[np.bool_], seed: int, count: int = COUNT) -> Trees:
+        """To answers (k,) at rows x (k, d)."""
+        return cls(_forest(count, seed, min_samples_leaf=YES_OR_NO).fit(x, yes.astype(np.float64)), 0.0)
+
     def read(self, x: Floats) -> Said:
         """What they say of rows x (n, d): their mean, and their spread with the floor on top."""
-        rows = x.astype(np.float32)
-        each = np.stack([tree.predict(rows, check_input=False) for tree in self.model.estimators_])
+        each = self._each(x)
         return each.mean(axis=0), each.std(axis=0) + self.floor
+
+    def chance(self, x: Floats) -> Floats:
+        """(n,) of a yes at rows x (n, d): the share of yes in the leaves they come to (a probability estimation tree
+        each: F. Provost and P. Domingos, Machine Learning 52, 199 (2003)), and half of a tree for and against, as no
+        number of trees makes anything certain."""
+        each = self._each(x)
+        return np.asarray((each.sum(axis=0) + 0.5) / (len(each) + 1))
+
+    def _each(self, x: Floats) -> Floats:
+        rows = x.astype(np.float32)
+        return np.stack([tree.predict(rows, check_input=False) for tree in self.model.estimators_])
 
 
 def out_of_bag(x: Floats, values: Floats, seed: int, count: int = COUNT) -> Said:
@@ -88,10 +104,10 @@ def mixed(first: Said, second: Said, share: float) -> Said:
     return (1 - share) * a + share * b, np.sqrt(variance)
 
 
-def _forest(count: int, seed: int, bootstrap: bool = False) -> Any:
+def _forest(count: int, seed: int, **options: Any) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    return ExtraTreesRegressor(count, max_features=FEATURES, random_state=seed, bootstrap=bootstrap, n_jobs=1)
+    return ExtraTreesRegressor(count, max_features=FEATURES, random_state=seed, n_jobs=1, **options)
 
 
 def _floor(values: Floats) -> float:

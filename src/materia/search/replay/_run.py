@@ -19,7 +19,7 @@ from materia.search.replay._settings import ReplaySettings, StrategySettings
 from materia.search.replay._trajectory import Trajectory, play
 
 FORMAT = 1  # raise it when a change makes runs differ: kept ones are then made anew
-OF_LEARNERS = {"gaussian_process": 2}  # the same, where runs of one learner differ
+OF_LEARNERS = {"gaussian_process": 3}  # the same, where runs of one learner differ
 
 Report = Callable[[int, int], None]
 Todo = tuple[StrategySettings, int]
