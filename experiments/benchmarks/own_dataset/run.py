@@ -166,13 +166,15 @@ def main() -> None:
             "difference_to_composition": bootstrap({g: formulas["n"][g] - formulas["c"][g] for g in formulas["n"]}),
             "difference_to_mean": bootstrap({g: formulas["n"][g] - formulas["m"][g] for g in formulas["n"]}),
         }
-        if "gaussian_process" in learned:
-            process = error["gaussian_process", name].mean(0)
+        for method in learned:
+            if method == "network":
+                continue
+            process = error[method, name].mean(0)
             each = per_formula(process, examples)
-            result[name]["gaussian_process"] = {
+            result[name][method] = {
                 "mae": round(float(np.nanmean(process)), 5),
                 "median_error": round(float(np.nanmedian(process)), 5),
-                "coverage_90": round(float(np.nanmean(inside["gaussian_process", name])), 4),
+                "coverage_90": round(float(np.nanmean(inside[method, name])), 4),
                 "difference_to_network": bootstrap({g: each[g] - formulas["n"][g] for g in each}),
                 "difference_to_composition": bootstrap({g: each[g] - formulas["c"][g] for g in each}),
             }
