@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from materia.surrogate._prior import Prior
 
-COUNT = 100
 FEATURES = 0.3  # share of what is told that is tried at a split
 FLOOR = 0.1  # of the labels' standard deviation, added to the spread over the trees
 LEAST = 5  # labels from which it shows which of the two errs less
@@ -36,12 +35,12 @@ class Trees:
     floor: float
 
     @classmethod
-    def fitted(cls, x: Floats, values: Floats, seed: int, count: int = COUNT) -> Trees:
+    def fitted(cls, x: Floats, values: Floats, seed: int, count: int) -> Trees:
         """To labels (k,) at rows x (k, d). The same rows and seed give the same trees."""
         return cls(_forest(count, seed).fit(x, values), _floor(values))
 
     @classmethod
-    def of_yes_or_no(cls, x: Floats, yes: NDArray[np.bool_], seed: int, count: int = COUNT) -> Trees:
+    def of_yes_or_no(cls, x: Floats, yes: NDArray[np.bool_], seed: int, count: int) -> Trees:
         """To answers (k,) at rows x (k, d)."""
         return cls(_forest(count, seed, min_samples_leaf=YES_OR_NO).fit(x, yes.astype(np.float64)), 0.0)
 
@@ -62,7 +61,7 @@ class Trees:
         return np.stack([tree.predict(rows, check_input=False) for tree in self.model.estimators_])
 
 
-def out_of_bag(x: Floats, values: Floats, seed: int, count: int = COUNT) -> Said:
+def out_of_bag(x: Floats, values: Floats, seed: int, count: int) -> Said:
     """What is said of each of the labels (k,) by trees that were grown without it, each from a bootstrap sample; those
     few that are in every sample get the labels' mean and spread."""
     model = _forest(count, seed, bootstrap=True).fit(x, values)
@@ -90,7 +89,7 @@ def share_of_second(first: Said, second: Said, values: Floats) -> float:
     return float((_SHARES * likely).sum() / likely.sum())
 
 
-def share_of_trees(prior: Prior, x: Floats, values: Floats, seed: int, count: int = COUNT) -> float:
+def share_of_trees(prior: Prior, x: Floats, values: Floats, seed: int, count: int) -> float:
     """How much trees are to be believed beside a process with this prior, by labels (k,) at rows x (k, d)."""
     if not count or len(values) < LEAST:
         return 0.0
