@@ -41,7 +41,7 @@ class Trees:
 
     @classmethod
     def of_yes_or_no(cls, x: Floats, yes: NDArray[np.bool_], seed: int, count: int) -> Trees:
-        """To answers (k,) at rows x (k, d)."""
+        """To answers (k,) at rows x (k, d). Ask such trees for :meth:`chance`."""
         return cls(_forest(count, seed, min_samples_leaf=YES_OR_NO).fit(x, yes.astype(np.float64)), 0.0)
 
     def read(self, x: Floats) -> Said:
@@ -62,9 +62,11 @@ class Trees:
 
 
 def out_of_bag(x: Floats, values: Floats, seed: int, count: int) -> Said:
-    """What is said of each of the labels (k,) by trees that were grown without it, each from a bootstrap sample; those
-    few that are in every sample get the labels' mean and spread."""
+    """What is said of each of the labels (k,) at rows x (k, d) by trees that were grown without it, each from a
+    bootstrap sample (L. Breiman, Machine Learning 45, 5 (2001)); those few that are in every sample get the labels'
+    mean and spread."""
     model = _forest(count, seed, bootstrap=True).fit(x, values)
+    # scikit-learn's own oob_prediction_ is their mean alone, without the spread
     rows, said = x.astype(np.float32), np.full((count, len(values)), np.nan)
     for k, (tree, drawn) in enumerate(zip(model.estimators_, model.estimators_samples_, strict=True)):
         out = np.setdiff1d(np.arange(len(values)), drawn)
